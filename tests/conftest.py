@@ -1,0 +1,35 @@
+"""Fixtures and rules that all tests share."""
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about the machine's other work than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+REQUIRE_PROGRAMS = "GATEWAY_REQUIRE_PROGRAMS"
+"""Set to 1 (by `.ci/run`), a missing program is a failure instead of a skip."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def promtool() -> str:
+    return require_program("promtool")
+
+
+def require_program(name: str) -> str:
+    """Return the path of a program that pip cannot bring; skip with that reason, or fail where the switch is set."""
+    path = shutil.which(name)
+    if path is None:
+        reason = f"needs the program {name}, which pip cannot bring (.ci/run installs it)"
+        if os.environ.get(REQUIRE_PROGRAMS) == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
