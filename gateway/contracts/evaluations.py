@@ -1,0 +1,257 @@
+"""One run of a Suite by an incumbent and its candidates: what was measured, and what the judge makes of it."""
+
+import enum
+from typing import Literal
+
+import msgspec
+
+from gateway.contracts.chat import FinishReason
+from gateway.contracts.variants import Variant
+
+
+class Outcome(enum.StrEnum):
+    """Ordered from best to worst; `severity` is the order."""
+
+    PASSED = "passed"
+    INCONCLUSIVE = "inconclusive"
+    ERRORED = "errored"
+    FAILED = "failed"
+
+    @property
+    def severity(self) -> int:
+        return list(Outcome).index(self)
+
+
+def worst(outcomes: "list[Outcome] | tuple[Outcome, ...]") -> Outcome:
+    """Return the worst of at least one outcome."""
+    return max(outcomes, key=lambda outcome: outcome.severity)
+
+
+class Role(enum.StrEnum):
+    INCUMBENT = "incumbent"
+    CANDIDATE = "candidate"
+
+
+class Metric(enum.StrEnum):
+    """A named number per Trial, or per system where a Trial cannot carry it."""
+
+    ACCURACY = "accuracy"
+    FIELD_ACCESS = "field_access"
+    GENERATION_TIME_S = "generation_time_s"
+    TIME_TO_FIRST_TOKEN_S = "time_to_first_token_s"  # noqa: S105 - a metric; no secret has this name
+    MEMORY_BYTES = "memory_bytes"
+    LOAD_TIME_S = "load_time_s"
+    DISK_BYTES = "disk_bytes"
+
+    @property
+    def per_trial(self) -> bool:
+        return self not in {Metric.MEMORY_BYTES, Metric.LOAD_TIME_S, Metric.DISK_BYTES}
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self in {Metric.ACCURACY, Metric.FIELD_ACCESS}
+
+    @property
+    def is_time(self) -> bool:
+        return self in {Metric.GENERATION_TIME_S, Metric.TIME_TO_FIRST_TOKEN_S}
+
+
+class Rule(enum.StrEnum):
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    NO_WORSE_THAN = "no_worse_than"
+    """Than the incumbent, by more than the bound, in the metric's own unit."""
+
+
+class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    metric: Metric
+    rule: Rule
+    bound: float
+    """A floor, a ceiling or a margin, in the metric's unit."""
+    required: bool = True
+    """An advisory criterion is measured and printed, and decides nothing."""
+    category: str | None = None
+    """Only the trials of this category; None takes all."""
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="completion"):
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    time_to_first_token_s: float
+    generation_time_s: float
+    """From sending the request to the last token, as the client sees it."""
+
+
+class ErrorCause(enum.StrEnum):
+    CANDIDATE = "candidate"
+    """The variant under test brought it about; the trial scores 0."""
+    INFRASTRUCTURE = "infrastructure"
+    """Anything else; the trial says nothing about the variant."""
+
+
+class TrialError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="error"):
+    code: str
+    message: str
+    cause: ErrorCause
+
+
+class Grade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="grade"):
+    value: float
+    """In [0, 1]."""
+    reason: str
+    measures: dict[Metric, float] = {}
+    """Further metrics that the grader measured, each in [0, 1]: field access, where the case has fields."""
+
+
+class Ungraded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ungraded"):
+    """The grader declines to judge. Never a zero."""
+
+    reason: str
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One execution of one Case by one Variant."""
+
+    sequence: int
+    """Position in the order of execution, from 0."""
+    case_id: str
+    variant_digest: str
+    result: Completion | TrialError
+    grade: Grade | Ungraded
+
+
+class CaseRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader of the record needs to know of a Case without the suite at hand."""
+
+    id: str
+    category: str
+    digest: str
+    prompt: str
+    """The last user message."""
+    expectation: str
+    """What the grader looked for, in words."""
+
+
+class SuiteRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    digest: str
+    """Of the whole suite, whatever subset was run."""
+    tag: str | None
+    """The subset: cases with this tag; None ran all."""
+    categories: dict[str, str]
+    """Key and title, in the suite's order."""
+    measures: tuple[Metric, ...]
+    """What the suite's graders measure beside accuracy."""
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Variant in its role, and what was measured of its engine rather than of a trial."""
+
+    role: Role
+    variant: Variant
+    load_time_s: float
+    active_bytes: int
+    """After load, before any request; of the form that is resident, dequantised or not."""
+    predicted_bytes: int
+    """The same from the files' headers, for the weights as stored."""
+    disk_bytes: int
+    dequantised: bool
+    """The device has no quantised kernels worth timing: times and measured memory are not the product's."""
+    device: str
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine and the software that the numbers belong to."""
+
+    platform: str
+    processor: str
+    memory_bytes: int
+    versions: dict[str, str]
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric of one system, with its two-sided 95 % interval where the number of trials allows one."""
+
+    n: int
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Candidate against incumbent on one Metric, over the pairs that both have."""
+
+    metric: Metric
+    category: str | None
+    pairs: int
+    candidate: Level
+    incumbent: Level
+    difference: float | None
+    """Candidate minus incumbent, over the pairs."""
+    difference_low: float | None = None
+    difference_high: float | None = None
+
+
+class CriterionResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    criterion: Criterion
+    outcome: Outcome
+    required: bool
+    """As applied: a required criterion may count as advisory on this device, and the reason says so."""
+    n: int
+    observed: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    outcome: Outcome
+    decided_by: tuple[str, ...]
+    """Names of the required criteria that share the worst outcome, in suite order."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that the judge says of one candidate: a pure function of the rest of the record."""
+
+    variant_digest: str
+    comparisons: tuple[Comparison, ...]
+    results: tuple[CriterionResult, ...]
+    verdict: Verdict
+
+
+Profile = Literal["seed"]
+"""`seed`: point estimates decide, intervals are printed beside them."""
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The immutable record of one run. Systems start with the incumbent; candidates follow in the order given."""
+
+    schema: Literal[1] = 1
+    id: str
+    created_at: str
+    """RFC 3339, UTC, when the last trial ended."""
+    model: str
+    """The public name whose Deployment was judged."""
+    deployment_revision: int
+    suite: SuiteRef
+    profile: Profile
+    criteria: tuple[Criterion, ...]
+    min_pairs: int
+    seed: int
+    environment: Environment
+    cases: tuple[CaseRef, ...]
+    systems: tuple[System, ...]
+    trials: tuple[Trial, ...]
+    judgements: tuple[Judgement, ...]
+    """One for each candidate, in the order of the systems."""
+
+    @property
+    def incumbent(self) -> System:
+        return self.systems[0]
+
+    @property
+    def candidates(self) -> tuple[System, ...]:
+        return self.systems[1:]
