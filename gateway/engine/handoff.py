@@ -1,0 +1,106 @@
+"""What the two threads of an engine hand each other: commands to the loop, events to the text thread."""
+
+import contextlib
+import os
+import threading
+from collections import deque
+
+import msgspec
+
+from gateway import wire
+from gateway.contracts.admin import EngineMemory
+from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.tokenizer import Tokenizer
+
+
+class Remove(msgspec.Struct, frozen=True):
+    row: int
+
+
+class StopLoop(msgspec.Struct, frozen=True):
+    """The loop returns instead of taking another step."""
+
+
+Command = RowSpec | Remove | StopLoop
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The model is ready; requests may be read from now on."""
+
+    tokenizer: Tokenizer
+    ready: wire.Ready
+
+
+class LoadEnded(msgspec.Struct, frozen=True):
+    """The model cannot be loaded; the text thread says so and ends."""
+
+    message: str
+
+
+class Stepped(msgspec.Struct, frozen=True):
+    tokens: tuple[RowToken, ...]
+    rows: int
+    """Held after the step."""
+    memory: EngineMemory
+
+
+class RowsFaulted(msgspec.Struct, frozen=True):
+    """The step raised: these rows are gone."""
+
+    rows: tuple[int, ...]
+    message: str
+
+
+Event = Loaded | LoadEnded | Stepped | RowsFaulted
+
+
+class Inbox:
+    """Commands to the loop, which waits here while it holds no rows."""
+
+    def __init__(self) -> None:
+        self._commands: deque[Command] = deque()
+        self._arrived = threading.Condition()
+
+    def put(self, command: Command) -> None:
+        with self._arrived:
+            self._commands.append(command)
+            self._arrived.notify()
+
+    def take(self, *, wait: bool) -> list[Command]:
+        """Return all commands in order; with `wait`, at least one.
+
+        The wait has no limit: the process ends with its socket, not with this thread.
+        """
+        with self._arrived:
+            while wait and not self._commands:
+                self._arrived.wait()
+            commands = list(self._commands)
+            self._commands.clear()
+        return commands
+
+
+class Outbox:
+    """Events to the text thread, which sleeps in a select over its socket and `wake_fd`."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self.wake_fd, self._bell_fd = os.pipe()
+        os.set_blocking(self.wake_fd, False)
+        os.set_blocking(self._bell_fd, False)
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        with contextlib.suppress(BlockingIOError):  # A full pipe has long woken the reader.
+            os.write(self._bell_fd, b"!")
+
+    def quiet(self) -> None:
+        """Take the wake-up; the events stay."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake_fd, 65536)
+
+    def take(self) -> list[Event]:
+        """Return all events in order, maybe none."""
+        events: list[Event] = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events

@@ -1,0 +1,70 @@
+"""Decode: take what arrived, step, emit what came of it. The one thread that touches MLX runs here."""
+
+import sys
+import traceback
+from collections.abc import Callable
+
+from gateway.engine.handoff import Command, Event, Inbox, Outbox, Remove, RowsFaulted, Stepped, StopLoop
+from gateway.engine.runner import RowSpec, Runner
+
+
+class Loop:
+    """Holds the table of rows that were promised an end; the runner's own view is never trusted after an error."""
+
+    def __init__(self, make_runner: Callable[[], Runner], inbox: Inbox, outbox: Outbox) -> None:
+        self._make_runner = make_runner
+        self._runner = make_runner()
+        self._rows: set[int] = set()
+        self._inbox = inbox
+        self._outbox = outbox
+
+    def run(self) -> None:
+        """Return when told to stop, with the runner closed."""
+        while (commands := self._take()) is not None:
+            self._emit(self._step(commands))
+        self._runner.close()
+
+    def _take(self) -> list[Command] | None:
+        """Return what arrived, waiting for it while no rows are held; None where a StopLoop is among it."""
+        commands = self._inbox.take(wait=not self._rows)
+        return None if any(isinstance(command, StopLoop) for command in commands) else commands
+
+    def _step(self, commands: list[Command]) -> Event:
+        try:
+            self._apply(commands)
+            tokens = tuple(self._runner.step())
+        except Exception as error:  # noqa: BLE001 - the seam to MLX: whatever it raises ends the rows, not the process
+            return self._rebuild(error)
+        self._rows.difference_update(token.row for token in tokens if token.finish_reason)
+        return Stepped(tokens=tokens, rows=len(self._rows), memory=self._runner.memory())
+
+    def _emit(self, event: Event) -> None:
+        self._outbox.put(event)
+
+    def _apply(self, commands: list[Command]) -> None:
+        # The table comes first: a row whose insertion raises is answered too.
+        self._rows.update(command.row for command in commands if isinstance(command, RowSpec))
+        for command in commands:
+            match command:
+                case RowSpec():
+                    self._runner.insert(command)
+                case Remove(row=row):
+                    self._rows.discard(row)
+                    self._runner.remove(row)
+                case StopLoop():
+                    pass
+
+    def _rebuild(self, error: Exception) -> RowsFaulted:
+        """Replace the runner and answer for every row it held.
+
+        The traceback goes to stderr: this thread knows token ids only, so it cannot carry anybody's text.
+        """
+        traceback.print_exception(error, file=sys.stderr)
+        rows = tuple(sorted(self._rows))
+        self._rows.clear()
+        self._runner.close()
+        self._runner = self._make_runner()
+        return RowsFaulted(
+            rows=rows,
+            message=f"The engine met an error ({type(error).__name__}) while it held this request; send it again.",
+        )

@@ -1,0 +1,99 @@
+"""The shipped fake behind the runner's seam: scripted answers, delays and faults, and the same tokens every time.
+
+What `scripted.toml` may say stands in `gateway/contracts/scripted.py`. Sampling parameters change nothing.
+"""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.contracts.admin import EngineMemory
+from gateway.contracts.chat import FinishReason
+from gateway.contracts.scripted import FaultKind, ScriptedAnswer, ScriptedFault, ScriptedModel
+from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.scripted_tokenizer import END, last_user_text
+
+EXIT_FAULT_STATUS = 70
+
+
+class ScriptedError(Exception):
+    """The script asked for it."""
+
+
+class _Row:
+    def __init__(self, spec: RowSpec, answer: ScriptedAnswer, faults: tuple[ScriptedFault, ...]) -> None:
+        self.spec = spec
+        self.answer = answer
+        self.faults = faults
+        self.tokens = [*answer.text.encode(), END]
+        self.generated = 0
+
+    def next_token(self) -> RowToken:
+        token = self.tokens[self.generated]
+        self.generated += 1
+        reason = None
+        if token == END:
+            reason = FinishReason.STOP
+        elif self.generated >= self.spec.max_tokens:
+            reason = FinishReason.LENGTH
+        return RowToken(self.spec.row, token, reason)
+
+
+class ScriptedRunner:
+    """Every step takes `step_delay_s` and gives every row one token."""
+
+    def __init__(self, model: ScriptedModel, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Raises re.error where a pattern of the script is none."""
+        self._model = model
+        self._sleep = sleep
+        self._answers = [(re.compile(answer.match), answer) for answer in model.answers]
+        self._faults = [(re.compile(fault.match), fault) for fault in model.faults]
+        self._default = ScriptedAnswer(match="", text=model.default_text)
+        self._rows: dict[int, _Row] = {}
+
+    def insert(self, spec: RowSpec) -> None:
+        text = last_user_text(spec.prompt)
+        answer = next((answer for pattern, answer in self._answers if pattern.search(text)), self._default)
+        faults = tuple(fault for pattern, fault in self._faults if pattern.search(text))
+        self._rows[spec.row] = _Row(spec, answer, faults)
+
+    def step(self) -> Sequence[RowToken]:
+        rows = list(self._rows.values())
+        if not rows:
+            return []
+        self._sleep(self._model.step_delay_s + max(row.answer.step_delay_s for row in rows))
+        for row in rows:
+            for fault in row.faults:
+                if fault.at_token == row.generated + 1:
+                    self._meet(fault.kind)
+        tokens = [row.next_token() for row in rows]
+        for token in tokens:
+            if token.finish_reason:
+                del self._rows[token.row]
+        return tokens
+
+    def remove(self, row: int) -> None:
+        self._rows.pop(row, None)
+
+    def memory(self) -> EngineMemory:
+        """Return what the script declares; nothing of it is held."""
+        tokens = sum(len(row.spec.prompt) + row.generated for row in self._rows.values())
+        active_bytes = self._model.weights_bytes + tokens * self._model.kv_bytes_per_token
+        return EngineMemory(active_bytes=active_bytes, peak_bytes=active_bytes, footprint_bytes=active_bytes)
+
+    def close(self) -> None:
+        self._rows.clear()
+
+    def _meet(self, kind: FaultKind) -> None:
+        match kind:
+            case FaultKind.EXIT:
+                os._exit(EXIT_FAULT_STATUS)
+            case FaultKind.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case FaultKind.HANG:
+                while True:
+                    self._sleep(3600.0)
+            case FaultKind.RAISE:
+                raise ScriptedError("the script says so")

@@ -1,0 +1,95 @@
+"""The digest of a model's content: every file that the engine reads, each hashed once for as long as it stays."""
+
+import fnmatch
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from gateway.contracts.digests import digest_of
+from gateway.models.unreadable import unreadable
+
+_READ_BYTES = 8 * 1024 * 1024
+_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "hf_quant_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.tiktoken",
+    "chat_template*",
+    "*.jinja",
+    "scripted.toml",
+)
+"""What mlx-lm's loader and the tokenizer open. A README or a licence changes no answer, so it changes no digest."""
+
+OnProgress = Callable[[float, str], None]
+"""Called with the share done, in [0, 1], and what is being done; from the thread that reads."""
+
+
+class DigestCache(Protocol):
+    """Digests of files that have been read before. `Registry` is one."""
+
+    def cached_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int) -> str | None: ...
+    def store_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int, digest: str) -> None: ...
+
+
+def content_digest(directory: Path, *, cache: DigestCache, on_progress: OnProgress) -> str:
+    """Return the SHA-256 over the name and SHA-256 of each file that the engine reads.
+
+    Raises OSError where one cannot be read, and InvalidRequest (MODEL_UNREADABLE) where one changes while it is.
+    """
+    files = _content_files(directory)
+    found = {file: cache.cached_file_digest(*_state(file)) for file in files}
+    unread = [file for file, digest in found.items() if digest is None]
+    progress = _Progress(unread, on_progress)
+    for file in unread:
+        found[file] = _hash(file, cache, progress)
+    return digest_of({file.name: digest for file, digest in found.items()})
+
+
+class _Progress:
+    """Bytes read so far, told after each piece."""
+
+    def __init__(self, files: Sequence[Path], on_progress: OnProgress) -> None:
+        self._total_bytes = sum(_state(file)[1] for file in files)
+        self._read_bytes = 0
+        self._on_progress = on_progress
+
+    def add(self, file: Path, read_bytes: int) -> None:
+        self._read_bytes += read_bytes
+        self._on_progress(min(1.0, self._read_bytes / max(1, self._total_bytes)), f"reading {file.name}")
+
+
+def _content_files(directory: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in directory.iterdir()
+        if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in _PATTERNS) and file.is_file()
+    )
+
+
+def _state(file: Path) -> tuple[str, int, int, int]:
+    """Return path, size, time of the last change and inode: another file, or another content, differs in one."""
+    status = file.stat()
+    return str(file), status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _hash(file: Path, cache: DigestCache, progress: _Progress) -> str:
+    before = _state(file)
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_READ_BYTES))
+    with file.open("rb", buffering=0) as stream:
+        # No further than it was long: one that grows faster than it is read must not hold this thread for ever.
+        while stream.tell() < before[1] and (count := stream.readinto(buffer)):
+            digest.update(buffer[:count])
+            progress.add(file, count)
+    if _state(file) != before:
+        raise unreadable(f"{file} changed while it was read: try again when it is complete")
+    cache.store_file_digest(*before, digest.hexdigest())
+    return digest.hexdigest()

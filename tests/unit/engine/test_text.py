@@ -1,0 +1,228 @@
+"""The text thread over a real socket pair; the test stands where the parent and where the loop do."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway import wire
+from gateway.contracts.admin import EngineMemory
+from gateway.contracts.chat import FinishReason
+from gateway.contracts.error_codes import ErrorCode
+from gateway.engine.handoff import Command, Inbox, Loaded, LoadEnded, Outbox, Remove, RowsFaulted, Stepped, StopLoop
+from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.scripted_tokenizer import END, ScriptedTokenizer, last_user_text
+from gateway.engine.text import TextThread
+from tests.support.engine_client import submit
+
+WAIT_S = 10.0
+READY = wire.Ready(
+    device="scripted",
+    dequantised=False,
+    load_time_s=0.0,
+    active_after_load_bytes=0,
+    context_length=100,
+    recommended_working_set_bytes=None,
+    chip="scripted",
+)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.parent, ours = socket.socketpair()
+        self.parent.settimeout(WAIT_S)
+        self.inbox, self.outbox = Inbox(), Outbox()
+        self.hung_up = threading.Event()
+        self.thread = threading.Thread(
+            target=TextThread(ours, self.inbox, self.outbox, hang_up=self.hung_up.set).run, daemon=True
+        )
+        self.thread.start()
+        self._ours = ours
+        self._buffer = bytearray()
+        self._messages: list[wire.FromEngine] = []
+
+    def close(self) -> None:
+        self.parent.close()
+        self.thread.join(WAIT_S)
+        self._ours.close()
+
+    def send(self, message: wire.ToEngine) -> None:
+        self.parent.sendall(wire.encode_frame(message))
+
+    def receive(self) -> wire.FromEngine:
+        while not self._messages:
+            received = self.parent.recv(65536)
+            assert received, "the text thread hung up"
+            self._buffer += received
+            self._messages.extend(wire.decode_from_engine(body) for body in wire.take_frames(self._buffer))
+        return self._messages.pop(0)
+
+    def load(self) -> None:
+        self.outbox.put(Loaded(ScriptedTokenizer(), READY))
+        assert self.receive() == READY
+
+    def command(self) -> Command:
+        (command,) = self.inbox.take(wait=True)
+        return command
+
+    def accept(self, request: wire.Submit) -> RowSpec:
+        self.send(request)
+        accepted, spec = self.receive(), self.command()
+        assert isinstance(accepted, wire.Accepted)
+        assert isinstance(spec, RowSpec)
+        assert accepted.prompt_tokens == len(spec.prompt)
+        return spec
+
+    def reject(self, request: wire.Submit) -> wire.Rejected:
+        self.send(request)
+        rejected = self.receive()
+        assert isinstance(rejected, wire.Rejected)
+        assert self.inbox.take(wait=False) == []
+        return rejected
+
+    def step(self, *tokens: RowToken, rows: int = 1) -> wire.Step:
+        self.outbox.put(Stepped(tokens, rows, EngineMemory(active_bytes=7)))
+        step = self.receive()
+        assert isinstance(step, wire.Step)
+        return step
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def loaded(bench: Bench) -> Bench:
+    bench.load()
+    return bench
+
+
+def test_a_step_carries_every_rows_tokens_in_one_message(loaded: Bench) -> None:
+    first, second = loaded.accept(submit("a", "one")), loaded.accept(submit("b", "two"))
+    step = loaded.step(RowToken(first.row, ord("x"), None), RowToken(second.row, END, FinishReason.STOP), rows=1)
+    assert step.deltas == (
+        wire.TokenDelta(request_id="a", text="x", completion_tokens=1, finish_reason=None),
+        wire.TokenDelta(request_id="b", text="", completion_tokens=1, finish_reason=FinishReason.STOP),
+    )
+    assert (step.rows, step.memory.active_bytes) == (1, 7)
+
+
+def test_the_row_gets_what_the_request_says_and_the_rest_of_the_window(loaded: Bench) -> None:
+    spec = loaded.accept(submit("a", "hello", temperature=0.5, top_p=0.9, seed=3))
+    assert last_user_text(spec.prompt) == "hello"
+    assert (spec.temperature, spec.top_p, spec.seed) == (0.5, 0.9, 3)
+    assert spec.max_tokens == 100 - len(spec.prompt)
+
+
+def test_a_developer_message_is_a_system_message(loaded: Bench) -> None:
+    developer = (wire.WireMessage("developer", "be brief"), wire.WireMessage("user", "hi"))
+    system = (wire.WireMessage("system", "be brief"), wire.WireMessage("user", "hi"))
+    prompts = {loaded.accept(submit("a", "", messages=messages)).prompt for messages in (developer, system)}
+    assert len(prompts) == 1
+
+
+def test_a_stop_string_ends_the_request_and_frees_its_row(loaded: Bench) -> None:
+    spec = loaded.accept(submit("a", "hello", stop=("lo",)))
+    texts = [loaded.step(RowToken(spec.row, byte, None)).deltas[0] for byte in b"hello"]
+    assert "".join(delta.text for delta in texts) == "hel"
+    assert texts[-1].finish_reason is FinishReason.STOP
+    assert loaded.command() == Remove(spec.row)
+    assert loaded.step(RowToken(spec.row, ord("!"), None)).deltas == ()
+
+
+def test_a_cancelled_request_is_removed_and_nothing_is_answered(loaded: Bench) -> None:
+    spec = loaded.accept(submit("a", "hello"))
+    loaded.send(wire.Cancel(request_id="a"))
+    assert loaded.command() == Remove(spec.row)
+    assert loaded.step(RowToken(spec.row, ord("!"), None)).deltas == ()
+
+
+def test_a_request_under_a_cancelled_ones_name_gets_none_of_its_tokens(loaded: Bench) -> None:
+    cancelled = loaded.accept(submit("a", "hello"))
+    loaded.send(wire.Cancel(request_id="a"))
+    loaded.command()
+    again = loaded.accept(submit("a", "hello"))
+    step = loaded.step(RowToken(cancelled.row, ord("o"), None), RowToken(again.row, ord("n"), None))
+    assert [delta.text for delta in step.deltas] == ["n"]
+
+
+def test_an_unknown_request_is_cancelled_without_effect(loaded: Bench) -> None:
+    loaded.send(wire.Cancel(request_id="nobody"))
+    loaded.accept(submit("a", "hello"))
+
+
+def test_a_fault_answers_each_row_after_the_tokens_it_had(loaded: Bench) -> None:
+    spec = loaded.accept(submit("a", "hello"))
+    loaded.outbox.put(Stepped((RowToken(spec.row, ord("x"), None),), 1, EngineMemory()))
+    loaded.outbox.put(RowsFaulted((spec.row, 99), "broken"))
+    step = loaded.receive()
+    assert isinstance(step, wire.Step)
+    assert step.deltas[0].text == "x"
+    assert loaded.receive() == wire.Fault(request_id="a", message="broken")
+
+
+def test_steps_merge_while_the_parent_does_not_read(loaded: Bench) -> None:
+    spec = loaded.accept(submit("a", "hello", max_completion_tokens=80))
+    loaded.parent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    count = 20_000
+    for _ in range(count):
+        loaded.outbox.put(Stepped((RowToken(spec.row, ord("x"), None),), 1, EngineMemory()))
+    loaded.outbox.put(Stepped((RowToken(spec.row, END, FinishReason.STOP),), 0, EngineMemory()))
+    text, frames, finished = "", 0, False
+    while not finished:
+        step = loaded.receive()
+        assert isinstance(step, wire.Step)
+        frames += 1
+        text += "".join(delta.text for delta in step.deltas)
+        finished = any(delta.finish_reason for delta in step.deltas)
+    assert text == "x" * count
+    assert frames < count / 10
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "param"),
+    [
+        ({"max_completion_tokens": 95}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages"),
+        ({"max_completion_tokens": 101}, ErrorCode.INVALID_VALUE, "max_completion_tokens"),
+        ({"messages": (wire.WireMessage("user", "x" * 100),)}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages"),
+        ({"messages": (wire.WireMessage("tool", "x"),)}, ErrorCode.INVALID_VALUE, "messages"),
+        ({"stop": ("a", "")}, ErrorCode.INVALID_VALUE, "stop"),
+    ],
+)
+def test_a_request_that_cannot_run_is_rejected_with_its_parameter(
+    loaded: Bench, overrides: dict[str, object], code: ErrorCode, param: str
+) -> None:
+    rejected = loaded.reject(submit("a", "hello", **overrides))
+    assert (rejected.code, rejected.param) == (code, param)
+
+
+def test_a_request_before_the_model_is_loaded_is_rejected(bench: Bench) -> None:
+    assert bench.reject(submit("a", "hello")).code is ErrorCode.NOT_READY
+
+
+def test_a_failed_load_is_told_and_ends_the_thread(bench: Bench) -> None:
+    bench.outbox.put(LoadEnded("weights.bin is broken; copy it again."))
+    assert bench.receive() == wire.LoadFailed(message="weights.bin is broken; copy it again.")
+    bench.thread.join(WAIT_S)
+    assert not bench.thread.is_alive()
+
+
+def test_stop_reaches_the_loop(loaded: Bench) -> None:
+    loaded.send(wire.Stop())
+    assert loaded.command() == StopLoop()
+
+
+@pytest.mark.parametrize("fixture", ["bench", "loaded"])
+def test_the_parents_end_hangs_up_whether_loaded_or_not(request: pytest.FixtureRequest, fixture: str) -> None:
+    bench: Bench = request.getfixturevalue(fixture)
+    bench.parent.shutdown(socket.SHUT_WR)
+    assert bench.hung_up.wait(WAIT_S)
+
+
+def test_stop_while_loading_hangs_up_at_once(bench: Bench) -> None:
+    bench.send(wire.Stop())
+    assert bench.hung_up.wait(WAIT_S)
