@@ -1,0 +1,256 @@
+"""Every setting of the gateway, checked as a whole before anything starts.
+
+defaults  <  configuration file (TOML)  <  environment (GATEWAY__SECTION__KEY)  <  flags
+"""
+
+import enum
+import ipaddress
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import msgspec
+
+from gateway.contracts.digests import DIGEST_LENGTH
+from gateway.contracts.evaluations import Criterion, Profile
+from gateway.models import variant_name
+from gateway.settings_origin import DEFAULT, Layer, build, environment_layer, leaves, merge, refuse, single, toml_layer
+
+MIB = 1024**2
+GIB = 1024**3
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Digest = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{DIGEST_LENGTH}}}$")]
+PublicName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$|^$")]
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: Text = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    """0 takes a free one."""
+    max_body_bytes: Count = 4 * MIB
+    drain_timeout_s: Seconds = 30.0
+    """Requests in flight get this long to end after SIGTERM."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    start_timeout_s: Seconds = 600.0
+    """From spawning the process to its being ready: reading the weights included."""
+    stop_timeout_s: Seconds = 10.0
+    max_rows: Count = 16
+    """Requests that decode together in one engine."""
+    prefill_step_tokens: Count = 512
+    """Prompt tokens between two decode steps of the others: small keeps their pace even, large fills faster."""
+    cache_limit_bytes: Bytes = GIB
+    """Of MLX's pool of free buffers, which otherwise grows to the memory limit."""
+    restart_backoff_initial_s: Seconds = 0.5
+    restart_backoff_max_s: Seconds = 30.0
+    idle_unload_s: Seconds = 900.0
+    """An engine that no Deployment names is unloaded after this long without a request."""
+    blas: Text = "auto"
+    """Library preloaded into engines on Linux: `auto` searches, `none` takes MLX's own, else a path."""
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    max_queued: Annotated[int, msgspec.Meta(ge=0)] = 256
+    timeout_s: Seconds = 120.0
+
+
+class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    recommended_working_set_bytes: Count | None = None
+    """None asks the device, and takes 75 % of the machine's memory where it does not say."""
+    reserve_bytes: Bytes = GIB
+    """Kept free for what joins and removals allocate in passing."""
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an Evaluation must show to promote; copied into the Deployment when it is first created."""
+
+    suite: Text = "smoke"
+    suite_digest: Digest | None = None
+    tag: Text | None = None
+    profile: Profile = "seed"
+    criteria: tuple[Criterion, ...] | None = None
+    """None takes the suite's own where it is found on the suite search path, else the seed's."""
+    min_pairs: Count | None = None
+    """None takes the suite's own, else the seed's 10."""
+    max_age_s: Seconds = 24 * 3600.0
+
+
+class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    model: PublicName = ""
+    """The public name. Left out, it is the last part of the source; it is never empty once settings are loaded."""
+    source: Text
+    """A directory (starts with `.` or `/`), a registered variant's name, or a Hugging Face repository id."""
+    gate: GateSettings = GateSettings()
+
+
+class KeyRole(enum.StrEnum):
+    """What a key may do; each may do all that the one before it may."""
+
+    CHAT = "chat"
+    EVALUATION = "evaluation"
+    ADMIN = "admin"
+
+    def allows(self, needed: "KeyRole") -> bool:
+        order = list(KeyRole)
+        return order.index(self) >= order.index(needed)
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An API key by name. The secret itself never stands in the settings."""
+
+    name: Text
+    role: KeyRole
+    secret_env: Text | None = None
+    """Environment variable that holds the secret; this or `secret_file`."""
+    secret_file: Text | None = None
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is JSON unless standard error is a terminal."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    state_dir: Text
+    """Absolute: the registry, converted models and the lock of the one gateway that uses it."""
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    queue: QueueSettings = QueueSettings()
+    memory: MemorySettings = MemorySettings()
+    deployments: tuple[DeploymentSettings, ...] = ()
+    keys: tuple[KeySettings, ...] = ()
+    log: LogSettings = LogSettings()
+
+
+class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    settings: Settings
+    origins: dict[str, str]
+    """Path of every value, such as `server.port` or `deployments[0].source`, and who set it."""
+
+
+FLAGS = {"--host": "server.host", "--port": "server.port", "--state-dir": "state_dir", "--model": "deployments"}
+"""Flag and the setting that it sets. `--model` takes a source and replaces the list of deployments by that one."""
+
+
+def load_settings(config: Path | None, *, environ: Mapping[str, str], flags: Mapping[str, object]) -> LoadedSettings:
+    """Read all layers, highest last, and return the settings with the origin of each value.
+
+    `flags` is keyed as in FLAGS; None is a flag that was not given. Raises StartError, one sentence that names the
+    setting, its origin and the remedy.
+    """
+    layer = merge(
+        Layer({"state_dir": str(default_state_dir(environ))}, {}),
+        toml_layer(config) if config is not None else Layer({}, {}),
+        environment_layer(environ),
+    )
+    for flag, value in flags.items():
+        if value is None:
+            continue
+        flag_layer = single(FLAGS[flag], value, f"flag {flag}")
+        layer = merge(layer, flag_layer if flag != "--model" else _only_deployment(str(value), layer))
+    settings = _complete(build(Settings, layer))
+    _check_reach(settings, layer)
+    _check_lists(settings, layer)
+    _check_numbers(settings, layer)
+    origins = {path: layer.origins.get(path, DEFAULT) for path, _ in leaves(msgspec.to_builtins(settings))}
+    return LoadedSettings(settings=settings, origins=origins)
+
+
+def describe(loaded: LoadedSettings) -> list[tuple[str, str, str]]:
+    """Return (path, value, origin) of every setting in the order of the Structs. Secrets are no part of settings."""
+    return [
+        (path, value if isinstance(value, str) else msgspec.json.encode(value).decode(), loaded.origins[path])
+        for path, value in leaves(msgspec.to_builtins(loaded.settings))
+    ]
+
+
+def default_state_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """Return the user's data directory for the gateway, as the platform has it."""
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "gateway"
+    return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "gateway"
+
+
+def _only_deployment(source: str, layer: Layer) -> Layer:
+    """Return the configured deployment of this source, with its name and gate, or a new one of it."""
+    configured = layer.values.get("deployments")
+    for table in cast("list[object]", configured) if isinstance(configured, list) else []:
+        if isinstance(table, dict):
+            deployment = cast("dict[str, object]", table)
+            if _same_source(str(deployment.get("source")), source):
+                return single("deployments", [deployment], layer.origin("deployments"))
+    return single("deployments", [{"source": source}], "flag --model")
+
+
+def _same_source(one: str, other: str) -> bool:
+    if one.startswith((".", "/")) and other.startswith((".", "/")):
+        return os.path.realpath(one) == os.path.realpath(other)
+    return one == other
+
+
+def _complete(settings: Settings) -> Settings:
+    """Put in what follows from other values: an absolute state directory and the deployments' public names."""
+    return msgspec.structs.replace(
+        settings,
+        state_dir=str(Path(settings.state_dir).expanduser().absolute()),
+        deployments=tuple(
+            msgspec.structs.replace(deployment, model=deployment.model or variant_name(deployment.source))
+            for deployment in settings.deployments
+        ),
+    )
+
+
+def _check_reach(settings: Settings, layer: Layer) -> None:
+    if not settings.keys and not is_loopback(settings.server.host):
+        problem = (
+            f"is {settings.server.host}, where other machines can reach the gateway, and no API key is configured: add"
+            " one under [[keys]], or bind 127.0.0.1"
+        )
+        raise refuse("server.host", layer, problem)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can connect to that address. A name other than `localhost` may be anyone's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_lists(settings: Settings, layer: Layer) -> None:
+    for twice in _repeated(deployment.model for deployment in settings.deployments):
+        raise refuse("deployments", layer, f"has the public name {twice} twice: give each its own `model`")
+    for twice in _repeated(key.name for key in settings.keys):
+        raise refuse("keys", layer, f"has the name {twice} twice: give each its own")
+    for index, key in enumerate(settings.keys):
+        if (key.secret_env is None) == (key.secret_file is None):
+            raise refuse(f"keys[{index}]", layer, f"({key.name}) needs either `secret_env` or `secret_file`: set one")
+    for index, deployment in enumerate(settings.deployments):
+        for twice in _repeated(criterion.name for criterion in deployment.gate.criteria or ()):
+            path = f"deployments[{index}].gate.criteria"
+            raise refuse(path, layer, f"has the criterion {twice} twice: give each its own name")
+
+
+def _check_numbers(settings: Settings, layer: Layer) -> None:
+    engine, memory = settings.engine, settings.memory
+    if engine.restart_backoff_initial_s > engine.restart_backoff_max_s:
+        path = "engine.restart_backoff_initial_s"
+        raise refuse(path, layer, "is beyond engine.restart_backoff_max_s: lower it, or raise the other")
+    limit = memory.recommended_working_set_bytes
+    if limit is not None and limit <= memory.reserve_bytes:
+        path = "memory.recommended_working_set_bytes"
+        raise refuse(path, layer, "leaves nothing beside memory.reserve_bytes: raise it, or lower the other")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]

@@ -1,0 +1,1 @@
+"""What an operator sees: every metric and the set-up of the log, each in one place."""

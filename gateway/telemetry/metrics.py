@@ -1,0 +1,193 @@
+"""Every metric of the gateway, declared once. Nobody else touches prometheus_client: methods say what happened.
+
+Label values come from closed sets, so that no client can grow the number of series; a digest stands on
+`gateway_incumbent_info` alone.
+"""
+
+import signal
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from gateway.contracts.admin import EngineState, EngineView
+from gateway.contracts.deployments import Promotion
+from gateway.contracts.evaluations import Evaluation, Level, Metric, Role
+
+# OpenTelemetry's buckets for GenAI servers. A long prompt on a Mac fills for more than 10 s: the last three are ours.
+_DURATION_BUCKETS_S = tuple(0.01 * 2**doubling for doubling in range(14))
+_TIME_TO_FIRST_TOKEN_BUCKETS_S = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    *(20.0, 40.0, 80.0),
+)
+_OTHER = "other"
+_NONE = "none"
+_RESTART_REASONS = frozenset({"exited", "hung", "load_failed", "signal", *(it.name.lower() for it in signal.Signals)})
+_SUITES_LIMIT = 32
+
+# A second series with the time of birth for every counter and histogram; Prometheus knows it from the first scrape.
+disable_created_metrics()
+
+
+class Metrics:
+    """The metrics of one gateway, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._models: set[str] = set()
+        self._suites: set[str] = set()
+        self._incumbents: dict[str, tuple[str, str]] = {}
+        self._declare_requests()
+        self._declare_engines()
+        self._declare_judging()
+
+    def _declare_requests(self) -> None:
+        self._requests = self._counter("gateway_requests", "Requests that got their terminal answer.", "status")
+        self._duration = self._histogram(
+            "gateway_request_duration_seconds", "From the request's arrival to its last byte.", _DURATION_BUCKETS_S
+        )
+        self._time_to_first_token = self._histogram(
+            "gateway_time_to_first_token_seconds",
+            "From the request's arrival to its first token: queue and prompt.",
+            _TIME_TO_FIRST_TOKEN_BUCKETS_S,
+        )
+        self._tokens = self._counter("gateway_tokens", "Tokens read and generated.", "type")
+        self._running = self._gauge("gateway_requests_running", "Requests that hold a row of an engine.")
+        self._queued = self._gauge("gateway_requests_queued", "Requests that wait for a row.")
+
+    def _declare_engines(self) -> None:
+        self._memory = self._gauge(
+            "gateway_engine_memory_bytes",
+            "Active, cache and peak as MLX counts them, the footprint as the system does, predicted from the files.",
+            ("role", "kind"),
+        )
+        self._up = self._gauge("gateway_engine_up", "1 where every engine of the role is ready.", ("role",))
+        self._load = self._gauge("gateway_engine_load_seconds", "Of the role's slowest load.", ("role",))
+        self._restarts = Counter(
+            "gateway_engine_restarts", "Engines started again.", ("role", "reason"), registry=self._registry
+        )
+        self._incumbent = self._gauge(
+            "gateway_incumbent_info", "1 for the variant that answers for a model.", ("model", "variant", "digest")
+        )
+
+    def _declare_judging(self) -> None:
+        self._evaluations = Counter(
+            "canary_evaluations",
+            "Candidates judged in recorded evaluations.",
+            ("model", "suite", "outcome"),
+            registry=self._registry,
+        )
+        self._accuracy = self._gauge(
+            "canary_accuracy_ratio", "Of the last recorded evaluation's last candidate.", ("model", "suite", "role")
+        )
+        self._promotions = Counter(
+            "gateway_promotions",
+            "Changes of an incumbent, done and failed.",
+            ("model", "kind", "outcome"),
+            registry=self._registry,
+        )
+
+    def request_finished(
+        self,
+        *,
+        model: str | None,
+        role: Role | None,
+        status: int,
+        duration_s: float,
+        time_to_first_token_s: float | None = None,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+    ) -> None:
+        """Count a request that got its terminal answer. Model and role are None where it was not routed."""
+        labels = (self._model(model), role.value if role is not None else _NONE)
+        self._requests.labels(*labels, str(status)).inc()
+        self._duration.labels(*labels).observe(duration_s)
+        if time_to_first_token_s is not None:
+            self._time_to_first_token.labels(*labels).observe(time_to_first_token_s)
+        self._tokens.labels(*labels, "prompt").inc(prompt_tokens)
+        self._tokens.labels(*labels, "completion").inc(completion_tokens)
+
+    def requests_changed(self, *, running: int, queued: int) -> None:
+        """Requests that hold a row of an engine now, and those that wait for one."""
+        self._running.set(running)
+        self._queued.set(queued)
+
+    def engines_observed(self, engines: Iterable[tuple[Role, EngineView]]) -> None:
+        """Set the engine gauges from all engines as they are now; several of one role are added up.
+
+        The incumbent's are always there: that no engine serves is what an alert looks for.
+        """
+        by_role: dict[Role, list[EngineView]] = {Role.INCUMBENT: [], Role.CANDIDATE: []}
+        for role, engine in engines:
+            by_role[role].append(engine)
+        self._memory.clear()
+        self._up.clear()
+        self._load.clear()
+        for role, views in by_role.items():
+            if views or role is Role.INCUMBENT:
+                self._observe_role(role, views)
+
+    def engine_restarted(self, *, role: Role, reason: str) -> None:
+        """Count a restart: `exited`, `hung`, `load_failed`, or the name of the signal that ended it, in lower case."""
+        self._restarts.labels(role.value, reason if reason in _RESTART_REASONS else _OTHER).inc()
+
+    def incumbent_changed(self, *, model: str, variant: str, digest: str) -> None:
+        """State who answers for a model; its earlier incumbent's series ends. From here on the model has its label."""
+        if model in self._incumbents:
+            self._incumbent.remove(model, *self._incumbents[model])
+        self._models.add(model)
+        self._incumbents[model] = (variant, digest)
+        self._incumbent.labels(model, variant, digest).set(1)
+
+    def evaluation_recorded(self, evaluation: Evaluation) -> None:
+        labels = (self._model(evaluation.model), self._suite(evaluation.suite.name))
+        for judgement in evaluation.judgements:
+            self._evaluations.labels(*labels, judgement.verdict.outcome.value).inc()
+            for comparison in judgement.comparisons:
+                if comparison.metric is Metric.ACCURACY and comparison.category is None:
+                    self._set_accuracy(labels, Role.CANDIDATE, comparison.candidate)
+                    self._set_accuracy(labels, Role.INCUMBENT, comparison.incumbent)
+
+    def promotion_finished(self, promotion: Promotion) -> None:
+        labels = (self._model(promotion.model), promotion.kind.value, promotion.outcome.value)
+        self._promotions.labels(*labels).inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _observe_role(self, role: Role, engines: Sequence[EngineView]) -> None:
+        ready = bool(engines) and all(engine.state is EngineState.READY for engine in engines)
+        self._up.labels(role.value).set(int(ready))
+        loads_s = [engine.load_time_s for engine in engines if engine.load_time_s is not None]
+        if loads_s:
+            self._load.labels(role.value).set(max(loads_s))
+        for kind, size_bytes in {
+            "active": sum(engine.memory.active_bytes for engine in engines),
+            "cache": sum(engine.memory.cache_bytes for engine in engines),
+            "peak": sum(engine.memory.peak_bytes for engine in engines),
+            "footprint": sum(engine.memory.footprint_bytes for engine in engines),
+            "predicted": sum(engine.predicted_bytes for engine in engines),
+        }.items():
+            self._memory.labels(role.value, kind).set(size_bytes)
+
+    def _set_accuracy(self, labels: tuple[str, str], role: Role, level: Level) -> None:
+        if level.value is not None:
+            self._accuracy.labels(*labels, role.value).set(level.value)
+
+    def _model(self, name: str | None) -> str:
+        return _OTHER if name is None or name not in self._models else name
+
+    def _suite(self, name: str) -> str:
+        if len(self._suites) < _SUITES_LIMIT:
+            self._suites.add(name)
+        return name if name in self._suites else _OTHER
+
+    def _counter(self, name: str, documentation: str, label: str) -> Counter:
+        return Counter(name, documentation, ("model", "role", label), registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, documentation, ("model", "role"), buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self._registry)

@@ -1,0 +1,84 @@
+"""API keys: where secrets come from, and what a header proves."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import StartError
+from gateway.keys import KeyRing, load_keys
+from gateway.settings import KeyRole, KeySettings
+
+CHAT = KeySettings(name="app", role=KeyRole.CHAT, secret_env="APP_SECRET")  # noqa: S106 - the variable's name
+ENVIRON = {"APP_SECRET": "s3cret"}
+
+
+def test_the_right_secret_proves_the_key() -> None:
+    ring = load_keys([CHAT], environ=ENVIRON)
+    key = ring.authenticate("Bearer s3cret")
+    assert key is not None
+    assert (key.name, key.role) == ("app", KeyRole.CHAT)
+    assert ring.authenticate("bearer  s3cret ") == key
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret", "Bearer é"]
+)
+def test_anything_else_proves_nothing(header: str | None) -> None:
+    assert load_keys([CHAT], environ=ENVIRON).authenticate(header) is None
+
+
+def test_each_of_several_keys_is_found(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from a file\n")
+    admin = KeySettings(name="ops", role=KeyRole.ADMIN, secret_file=str(tmp_path / "secret"))
+    ring = load_keys([CHAT, admin], environ=ENVIRON)
+    found = [ring.authenticate(f"Bearer {secret}") for secret in ("s3cret", "from a file")]
+    assert [key.name for key in found if key is not None] == ["app", "ops"]
+
+
+def test_no_keys_is_open_and_knows_nobody() -> None:
+    assert KeyRing().is_open
+    assert KeyRing().authenticate("Bearer x") is None
+    assert not load_keys([CHAT], environ=ENVIRON).is_open
+
+
+@pytest.mark.parametrize("environ", [{}, {"APP_SECRET": ""}, {"APP_SECRET": "  "}])
+def test_a_missing_or_empty_secret_stops_the_start(environ: dict[str, str]) -> None:
+    with pytest.raises(StartError, match=r"key app: .*APP_SECRET is missing or empty"):
+        load_keys([CHAT], environ=environ)
+
+
+def test_an_unreadable_or_empty_file_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    entry = KeySettings(name="ops", role=KeyRole.ADMIN, secret_file=str(file))
+    with pytest.raises(StartError, match=r"key ops: .*cannot be read"):
+        load_keys([entry], environ={})
+    file.write_text("\n")
+    with pytest.raises(StartError, match=r"key ops: .*missing or empty"):
+        load_keys([entry], environ={})
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(StartError, match=r"key ops: .*cannot be read"):
+        load_keys([entry], environ={})
+
+
+def test_two_keys_with_one_secret_stop_the_start() -> None:
+    other = KeySettings(name="other", role=KeyRole.ADMIN, secret_env="APP_SECRET")  # noqa: S106 - as above
+    with pytest.raises(StartError, match=r"keys app and other have the same secret") as raised:
+        load_keys([CHAT, other], environ=ENVIRON)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_secret_itself_is_not_kept() -> None:
+    key = load_keys([CHAT], environ=ENVIRON).authenticate("Bearer s3cret")
+    assert "s3cret" not in repr(key)
+
+
+def test_each_role_may_do_what_the_one_before_it_may() -> None:
+    allowed = {(role, needed) for role in KeyRole for needed in KeyRole if role.allows(needed)}
+    assert allowed == {
+        (KeyRole.CHAT, KeyRole.CHAT),
+        (KeyRole.EVALUATION, KeyRole.CHAT),
+        (KeyRole.EVALUATION, KeyRole.EVALUATION),
+        (KeyRole.ADMIN, KeyRole.CHAT),
+        (KeyRole.ADMIN, KeyRole.EVALUATION),
+        (KeyRole.ADMIN, KeyRole.ADMIN),
+    }

@@ -1,0 +1,200 @@
+"""What is scraped says what happened, and nobody outside can grow it."""
+
+import re
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from canary.judge import judge
+from gateway.contracts.admin import EngineMemory, EngineState, EngineView
+from gateway.contracts.deployments import Promotion, PromotionKind, PromotionOutcome
+from gateway.contracts.evaluations import Metric, Role
+from gateway.contracts.suites import SEED_CRITERIA
+from gateway.telemetry.metrics import Metrics
+from tests.support.evaluations import make_evaluation
+
+PROMOTION = Promotion(
+    id=1,
+    at="2026-01-01T00:00:00Z",
+    model="tutor",
+    kind=PromotionKind.PROMOTE,
+    outcome=PromotionOutcome.DONE,
+    from_variant="a" * 64,
+    to_variant="b" * 64,
+    revision=2,
+)
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """Return `name{label=value,...}` and value of every sample, as a Prometheus server would read them."""
+    text = metrics.render()[0].decode()
+    return {
+        f"{sample.name}{{{','.join(f'{key}={value}' for key, value in sorted(sample.labels.items()))}}}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def serving() -> Metrics:
+    metrics = Metrics()
+    metrics.incumbent_changed(model="tutor", variant="tutor-5bit", digest="a" * 64)
+    return metrics
+
+
+def engine(state: EngineState = EngineState.READY, load_time_s: float | None = 2.0) -> EngineView:
+    return EngineView(
+        engine_digest="e" * 64,
+        variants=(),
+        state=state,
+        detail="",
+        pid=1,
+        device="cpu",
+        dequantised=False,
+        load_time_s=load_time_s,
+        active_after_load_bytes=10,
+        predicted_bytes=5,
+        memory=EngineMemory(active_bytes=10, cache_bytes=20, peak_bytes=30, footprint_bytes=40),
+        rows=0,
+        queued=0,
+        restarts=0,
+        uptime_s=1.0,
+    )
+
+
+def test_a_request_is_counted_with_its_durations_and_tokens() -> None:
+    metrics = serving()
+    metrics.request_finished(
+        model="tutor",
+        role=Role.INCUMBENT,
+        status=200,
+        duration_s=1.5,
+        time_to_first_token_s=0.5,
+        prompt_tokens=7,
+        completion_tokens=3,
+    )
+    found = samples(metrics)
+    assert found["gateway_requests_total{model=tutor,role=incumbent,status=200}"] == 1
+    assert found["gateway_request_duration_seconds_sum{model=tutor,role=incumbent}"] == 1.5
+    assert found["gateway_time_to_first_token_seconds_sum{model=tutor,role=incumbent}"] == 0.5
+    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=prompt}"] == 7
+    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=completion}"] == 3
+
+
+def test_a_request_without_a_token_has_no_time_to_the_first() -> None:
+    metrics = serving()
+    metrics.request_finished(model="tutor", role=Role.INCUMBENT, status=429, duration_s=0.1)
+    assert not [name for name in samples(metrics) if name.startswith("gateway_time_to_first_token_seconds_count{")]
+
+
+def test_names_that_clients_make_up_share_one_series() -> None:
+    metrics = serving()
+    for number in range(100):
+        metrics.request_finished(model=f"model-{number}", role=None, status=404, duration_s=0.01)
+    metrics.request_finished(model=None, role=None, status=404, duration_s=0.01)
+    counted = {name: value for name, value in samples(metrics).items() if name.startswith("gateway_requests_total")}
+    assert counted == {"gateway_requests_total{model=other,role=none,status=404}": 101}
+
+
+def test_suites_that_clients_make_up_end_in_one_series() -> None:
+    metrics = serving()
+    bare = make_evaluation({"a": [1.0] * 3, "b": [1.0] * 3})
+    judged = msgspec.structs.replace(bare, judgements=judge(bare))
+    for number in range(100):
+        suite = msgspec.structs.replace(judged.suite, name=f"suite-{number}")
+        metrics.evaluation_recorded(msgspec.structs.replace(judged, suite=suite))
+    suites = {match[1] for name in samples(metrics) if (match := re.search(r"suite=([^,}]+)", name))}
+    assert "other" in suites
+    assert len(suites) == 33
+
+
+def test_long_prompts_have_buckets() -> None:
+    metrics = serving()
+    metrics.request_finished(
+        model="tutor", role=Role.INCUMBENT, status=200, duration_s=60.0, time_to_first_token_s=30.0
+    )
+    found = samples(metrics)
+    bucket = "gateway_time_to_first_token_seconds_bucket{{le={},model=tutor,role=incumbent}}"
+    assert (found[bucket.format("20.0")], found[bucket.format("40.0")]) == (0, 1)
+    assert found["gateway_request_duration_seconds_bucket{le=81.92,model=tutor,role=incumbent}"] == 1
+
+
+def test_a_digest_stands_on_the_incumbent_alone_and_ends_with_it() -> None:
+    metrics = serving()
+    metrics.incumbent_changed(model="tutor", variant="tutor-4bit", digest="b" * 64)
+    metrics.incumbent_changed(model="other", variant="tutor-4bit", digest="b" * 64)
+    metrics.promotion_finished(PROMOTION)
+    metrics.engines_observed([(Role.INCUMBENT, engine())])
+    with_digest = {name: value for name, value in samples(metrics).items() if re.search("[0-9a-f]{12}|digest", name)}
+    assert with_digest == {
+        f"gateway_incumbent_info{{digest={'b' * 64},model={model},variant=tutor-4bit}}": 1
+        for model in ("tutor", "other")
+    }
+
+
+def test_engines_of_one_role_are_added_up() -> None:
+    metrics = serving()
+    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, engine(load_time_s=3.0))])
+    found = samples(metrics)
+    kinds = {"active": 20, "cache": 40, "peak": 60, "footprint": 80, "predicted": 10}
+    for kind, size_bytes in kinds.items():
+        assert found[f"gateway_engine_memory_bytes{{kind={kind},role=incumbent}}"] == size_bytes
+    assert found["gateway_engine_up{role=incumbent}"] == 1
+    assert found["gateway_engine_load_seconds{role=incumbent}"] == 3.0
+
+
+def test_an_incumbent_that_is_not_ready_is_down_and_a_candidate_that_is_gone_is_gone() -> None:
+    metrics = serving()
+    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.CANDIDATE, engine())])
+    assert samples(metrics)["gateway_engine_up{role=candidate}"] == 1
+    restarting = engine(EngineState.RESTARTING, load_time_s=None)
+    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, restarting)])
+    found = samples(metrics)
+    assert found["gateway_engine_up{role=incumbent}"] == 0
+    assert not [name for name in found if "role=candidate" in name]
+    metrics.engines_observed([])
+    assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
+
+
+def test_restarts_are_counted_by_reasons_of_a_closed_set() -> None:
+    metrics = serving()
+    for reason in ("exited", "sigkill", "hung", "something new"):
+        metrics.engine_restarted(role=Role.INCUMBENT, reason=reason)
+    counted = {name for name in samples(metrics) if name.startswith("gateway_engine_restarts_total")}
+    assert counted == {
+        f"gateway_engine_restarts_total{{reason={reason},role=incumbent}}"
+        for reason in ("exited", "sigkill", "hung", "other")
+    }
+
+
+def test_an_evaluation_is_counted_by_outcome_with_its_accuracies() -> None:
+    metrics = serving()
+    criteria = [criterion for criterion in SEED_CRITERIA if criterion.metric is Metric.ACCURACY]
+    bare = make_evaluation({"a": [1.0] * 12, "b": [0.0] * 6 + [1.0] * 6}, criteria=criteria)
+    metrics.evaluation_recorded(msgspec.structs.replace(bare, judgements=judge(bare)))
+    found = samples(metrics)
+    assert found["canary_evaluations_total{model=tutor,outcome=failed,suite=smoke}"] == 1
+    assert found["canary_accuracy_ratio{model=tutor,role=candidate,suite=smoke}"] == 0.5
+    assert found["canary_accuracy_ratio{model=tutor,role=incumbent,suite=smoke}"] == 1.0
+
+
+def test_promotions_and_the_queue_are_shown() -> None:
+    metrics = serving()
+    metrics.promotion_finished(PROMOTION)
+    metrics.requests_changed(running=3, queued=2)
+    found = samples(metrics)
+    assert found["gateway_promotions_total{kind=promote,model=tutor,outcome=done}"] == 1
+    assert (found["gateway_requests_running{}"], found["gateway_requests_queued{}"]) == (3, 2)
+
+
+def test_two_gateways_in_one_process_do_not_meet() -> None:
+    one, other = serving(), serving()
+    one.request_finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    assert not [name for name in samples(other) if name.startswith("gateway_requests_total")]
+
+
+def test_the_exposition_names_its_type_and_no_second_series_of_births() -> None:
+    metrics = serving()
+    metrics.request_finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    body, content_type = metrics.render()
+    assert content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"_created" not in body
