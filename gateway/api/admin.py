@@ -1,0 +1,123 @@
+"""The admin routes: what canary and an operator's scripts call. Each is one call of the Gateway."""
+
+from typing import Any
+
+from litestar import Request, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+from litestar.types import ControllerRouterHandler
+
+from gateway.api.auth import demand
+from gateway.api.body import BodyDecoder, read_json
+from gateway.contracts.admin import (
+    EngineView,
+    EvaluationSummary,
+    LoadRequest,
+    PromotionRequest,
+    PromotionView,
+    RegisterVariant,
+    VariantView,
+)
+from gateway.contracts.deployments import Deployment, Promotion
+from gateway.contracts.evaluations import Evaluation
+from gateway.service import Gateway
+from gateway.settings import KeyRole
+
+_registration = BodyDecoder(RegisterVariant)
+_load = BodyDecoder(LoadRequest)
+_evaluation = BodyDecoder(Evaluation)
+_promotion = BodyDecoder(PromotionRequest)
+
+
+@post("/admin/variants", status_code=200)
+async def register_variant(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> VariantView:
+    """Make a Variant of a model's files."""
+    return await gateway.register_variant(await read_json(request, _registration, gateway.settings.server))
+
+
+@get("/admin/variants")
+async def list_variants(gateway: NamedDependency[Gateway]) -> tuple[VariantView, ...]:
+    return await gateway.variants()
+
+
+@get("/admin/variants/{reference:str}")
+async def show_variant(reference: FromPath[str], gateway: NamedDependency[Gateway]) -> VariantView:
+    return await gateway.variant(reference)
+
+
+@post("/admin/engines", status_code=200)
+async def load_engine(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> EngineView:
+    """Load what a Variant needs, and answer when it is ready."""
+    body = await read_json(request, _load, gateway.settings.server)
+    return await gateway.load_engine(body.variant)
+
+
+@get("/admin/engines")
+async def list_engines(gateway: NamedDependency[Gateway]) -> tuple[EngineView, ...]:
+    return gateway.engines()
+
+
+@delete("/admin/engines/{reference:str}")
+async def unload_engine(reference: FromPath[str], gateway: NamedDependency[Gateway]) -> None:
+    """Unload a Variant's engine; refused where a Deployment serves it."""
+    await gateway.unload_engine(reference)
+
+
+@get("/admin/deployments")
+async def list_deployments(gateway: NamedDependency[Gateway]) -> tuple[Deployment, ...]:
+    return await gateway.deployments()
+
+
+@get("/admin/deployments/{model:path}")
+async def show_deployment(model: FromPath[str], gateway: NamedDependency[Gateway]) -> Deployment:
+    return await gateway.deployment(model.removeprefix("/"))
+
+
+@post("/admin/evaluations", status_code=200)
+async def record_evaluation(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> EvaluationSummary:
+    """Record an Evaluation, once and for ever; the gateway recomputes its verdicts."""
+    return await gateway.record_evaluation(await read_json(request, _evaluation, gateway.settings.server))
+
+
+@get("/admin/evaluations")
+async def list_evaluations(gateway: NamedDependency[Gateway]) -> tuple[EvaluationSummary, ...]:
+    return await gateway.evaluations()
+
+
+@get("/admin/evaluations/{evaluation_id:str}")
+async def show_evaluation(evaluation_id: FromPath[str], gateway: NamedDependency[Gateway]) -> Evaluation:
+    return await gateway.evaluation(evaluation_id)
+
+
+@post("/admin/promotions", status_code=200)
+async def promote(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> PromotionView:
+    """Promote by an Evaluation; or by override or back to the previous incumbent, which needs the admin role."""
+    body = await read_json(request, _promotion, gateway.settings.server)
+    if body.rollback or body.override_reason is not None:
+        demand(request, KeyRole.ADMIN, "An override or a rollback")
+    return await gateway.promote(body)
+
+
+@get("/admin/promotions")
+async def list_promotions(
+    gateway: NamedDependency[Gateway], model: FromQuery[str | None] = None
+) -> tuple[Promotion, ...]:
+    """List the audit log, of one model or of all."""
+    return await gateway.promotions(model)
+
+
+ROUTES: tuple[ControllerRouterHandler, ...] = (
+    register_variant,
+    list_variants,
+    show_variant,
+    load_engine,
+    list_engines,
+    unload_engine,
+    list_deployments,
+    show_deployment,
+    record_evaluation,
+    list_evaluations,
+    show_evaluation,
+    promote,
+    list_promotions,
+)

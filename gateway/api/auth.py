@@ -1,0 +1,77 @@
+"""Who may call what: one table of every route, enforced before a request's body is read."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.types import HTTPScope, Scope
+
+from gateway.errors import Forbidden, Unauthorized
+from gateway.keys import KeyRing
+from gateway.settings import KeyRole
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+_METRICS = "/metrics"
+_ROLE_KEY = "key_role"
+
+ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
+    ("GET", "/health"): None,
+    ("GET", "/ready"): None,
+    # Open where the gateway is bound to loopback.
+    ("GET", _METRICS): KeyRole.CHAT,
+    # With a variant header it needs more: see chat.py.
+    ("POST", "/v1/chat/completions"): KeyRole.CHAT,
+    ("GET", "/v1/models"): KeyRole.CHAT,
+    ("GET", "/v1/models/{model}"): KeyRole.CHAT,
+    ("GET", "/admin/variants"): KeyRole.EVALUATION,
+    ("POST", "/admin/variants"): KeyRole.EVALUATION,
+    ("GET", "/admin/variants/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/engines"): KeyRole.EVALUATION,
+    ("POST", "/admin/engines"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/deployments"): KeyRole.EVALUATION,
+    ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
+    ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
+    ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
+    ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
+    ("GET", "/admin/promotions"): KeyRole.EVALUATION,
+    # An override or a rollback needs the admin role: see admin.py.
+    ("POST", "/admin/promotions"): KeyRole.EVALUATION,
+}
+"""The least role of each method and path; None needs no key. A route that is not here is refused to everybody."""
+
+
+def access_guard(keys: KeyRing, *, loopback: bool) -> Callable[[Connection, BaseRouteHandler], None]:
+    """Return the guard of all routes. `loopback` says that only this machine can reach the gateway."""
+
+    def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        method, path = method_and_path(connection.scope)
+        if method == "OPTIONS":
+            return
+        if (method, path) not in ACCESS:
+            raise Forbidden(f"{method} {path} has no rule of access.")
+        needed = ACCESS[method, path]
+        if needed is None or keys.is_open or (path == _METRICS and loopback):
+            connection.scope["state"][_ROLE_KEY] = KeyRole.ADMIN if keys.is_open else None
+            return
+        key = keys.authenticate(connection.headers.get("authorization"))
+        if key is None:
+            raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
+        connection.scope["state"][_ROLE_KEY] = key.role
+        demand(connection, needed, f"{method} {path}")
+
+    return guard
+
+
+def method_and_path(scope: Scope) -> tuple[str, str]:
+    """Return the route's key in ACCESS: its parameters are names, as in `/v1/models/{model}`."""
+    return cast("HTTPScope", scope)["method"], scope["path_template"]
+
+
+def demand(connection: Connection, needed: KeyRole, what: str) -> None:
+    """Raise Forbidden where the caller, whom the guard has identified, has not the role that `what` needs."""
+    role = cast("KeyRole | None", connection.scope["state"][_ROLE_KEY])
+    if role is None or not role.allows(needed):
+        raise Forbidden(f"{what} needs a key of the role `{needed}`; this one has the role `{role}`.")

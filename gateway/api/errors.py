@@ -1,0 +1,123 @@
+"""The table of HTTP statuses, and every error in OpenAI's shape."""
+
+import math
+import traceback
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import ClientException, HTTPException, MethodNotAllowedException, NotFoundException
+
+from gateway.api.disconnect import ClientDisconnected
+from gateway.api.record import record_of
+from gateway.contracts.chat import ErrorBody, ErrorObject
+from gateway.contracts.error_codes import ErrorCode
+from gateway.errors import GatewayError, InvalidRequest, NotFound, UnavailableError
+
+_log = structlog.get_logger(__name__)
+_encoder = msgspec.json.Encoder()
+
+
+class ErrorRow(NamedTuple):
+    status: int
+    type: str
+    """OpenAI's coarse class, which its client libraries show."""
+
+
+_INVALID = "invalid_request_error"
+_SERVER = "server_error"
+
+TABLE: Mapping[ErrorCode, ErrorRow] = {
+    ErrorCode.INVALID_JSON: ErrorRow(400, _INVALID),
+    ErrorCode.INVALID_TYPE: ErrorRow(400, _INVALID),
+    ErrorCode.INVALID_VALUE: ErrorRow(400, _INVALID),
+    ErrorCode.MISSING_PARAMETER: ErrorRow(400, _INVALID),
+    ErrorCode.UNKNOWN_PARAMETER: ErrorRow(400, _INVALID),
+    ErrorCode.CONTEXT_LENGTH_EXCEEDED: ErrorRow(400, _INVALID),
+    ErrorCode.REQUEST_TOO_LARGE: ErrorRow(413, _INVALID),
+    ErrorCode.INVALID_API_KEY: ErrorRow(401, _INVALID),
+    ErrorCode.PERMISSION_DENIED: ErrorRow(403, _INVALID),
+    ErrorCode.NOT_FOUND: ErrorRow(404, _INVALID),
+    ErrorCode.METHOD_NOT_ALLOWED: ErrorRow(405, _INVALID),
+    ErrorCode.MODEL_NOT_FOUND: ErrorRow(404, _INVALID),
+    ErrorCode.VARIANT_NOT_FOUND: ErrorRow(404, _INVALID),
+    ErrorCode.MODEL_UNREADABLE: ErrorRow(422, _INVALID),
+    ErrorCode.QUEUE_FULL: ErrorRow(429, "rate_limit_error"),
+    ErrorCode.NOT_READY: ErrorRow(503, _SERVER),
+    ErrorCode.SHUTTING_DOWN: ErrorRow(503, _SERVER),
+    ErrorCode.MEMORY_PRESSURE: ErrorRow(503, _SERVER),
+    ErrorCode.ENGINE_CRASHED: ErrorRow(500, _SERVER),
+    ErrorCode.ENGINE_FAULT: ErrorRow(500, _SERVER),
+    ErrorCode.ENGINE_START_FAILED: ErrorRow(503, _SERVER),
+    ErrorCode.REVISION_CONFLICT: ErrorRow(409, _INVALID),
+    ErrorCode.PROMOTION_REFUSED: ErrorRow(409, _INVALID),
+    ErrorCode.EVALUATION_EXISTS: ErrorRow(409, _INVALID),
+    ErrorCode.EVALUATION_INVALID: ErrorRow(422, _INVALID),
+    ErrorCode.NOTHING_TO_ROLL_BACK: ErrorRow(409, _INVALID),
+    ErrorCode.INTERNAL_ERROR: ErrorRow(500, _SERVER),
+}
+
+_RETRIED_BY_CLIENTS_THOUGH_PERMANENT = 409
+"""The openai client repeats a 409 twice; ours all stay refused until the caller has read and changed something."""
+
+
+def as_gateway_error(exception: Exception) -> GatewayError:
+    """Return what the client is told: our errors as they are, Litestar's translated, anything else a logged 500."""
+    if isinstance(exception, GatewayError):
+        return exception
+    if isinstance(exception, HTTPException) and (refusal := _refusal(exception)):
+        return refusal
+    # The exception's own text is left out: it may quote what the client sent.
+    _log.error("request_failed_unexpectedly", error_type=type(exception).__qualname__, frames=_frames(exception))
+    return GatewayError("The gateway met an error of its own; its log says more.")
+
+
+def encode_error(error: GatewayError) -> bytes:
+    """Return `{"error": {"message", "type", "param", "code"}}` as JSON."""
+    row = TABLE[error.code]
+    body = ErrorObject(message=error.message, type=row.type, param=error.param, code=error.code)
+    return _encoder.encode(ErrorBody(error=body))
+
+
+def answer_error(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
+    """Handle every exception of every route."""
+    error = as_gateway_error(exception)
+    row = TABLE[error.code]
+    record_of(request.scope).code = error.code
+    headers = dict(exception.headers or {}) if isinstance(exception, HTTPException) else {}
+    if isinstance(error, UnavailableError):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if row.status == _RETRIED_BY_CLIENTS_THOUGH_PERMANENT:
+        headers["x-should-retry"] = "false"
+    if error.code is ErrorCode.INVALID_API_KEY:
+        headers["www-authenticate"] = "Bearer"
+    return Response(encode_error(error), status_code=row.status, headers=headers, media_type=MediaType.JSON)
+
+
+def answer_nobody(request: Request[Any, Any, Any], _: ClientDisconnected) -> Response[None]:
+    """Handle a client that left: Litestar needs a response, which the server drops."""
+    record_of(request.scope).disconnected = True
+    return Response(None, status_code=500)
+
+
+def _refusal(exception: HTTPException) -> GatewayError | None:
+    """Return our error for a request that Litestar refuses, or None where the fault is not the client's."""
+    match exception:
+        case NotFoundException():
+            return NotFound("There is no such route here.")
+        case MethodNotAllowedException():
+            allowed = (exception.headers or {}).get("allow", "another one")
+            return InvalidRequest(
+                f"This route does not take that method; it takes {allowed}.", code=ErrorCode.METHOD_NOT_ALLOWED
+            )
+        case ClientException():
+            return InvalidRequest(exception.detail)
+        case _:
+            return None
+
+
+def _frames(exception: Exception) -> list[str]:
+    """Return where the exception came from, innermost last."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(exception.__traceback__)]

@@ -1,0 +1,147 @@
+"""What becomes of one request: its one line in the log, its metrics and the headers that name it, whatever its end."""
+
+import asyncio
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import cast
+
+import structlog
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from gateway.contracts.chat import FinishReason
+from gateway.contracts.error_codes import ErrorCode
+from gateway.contracts.evaluations import Role
+from gateway.routing import Route
+from gateway.telemetry.metrics import Metrics
+
+CHAT_PATH = "/v1/chat/completions"
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that left before its answer; nothing is sent with it."""
+
+_UNLOGGED = frozenset({"/health", "/ready", "/metrics"})
+"""Probes and scrapes come every few seconds and say nothing of the service."""
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_STATE_KEY = "request_record"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """Filled on the way by those who learn something; never with a text of the client's or of the model's."""
+
+    request_id: str
+    started_s: float = field(default_factory=time.perf_counter)
+    status: int | None = None
+    code: ErrorCode | None = None
+    disconnected: bool = False
+    # Of a chat request, as far as it came.
+    completion_id: str | None = None
+    model: str | None = None
+    variant: str | None = None
+    role: Role | None = None
+    stream: bool | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: FinishReason | None = None
+    time_to_first_token_s: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        return time.perf_counter() - self.started_s
+
+    def routed(self, route: Route) -> None:
+        self.model = route.model
+        self.variant = route.variant.reference
+        self.role = route.role
+
+    def first_token_came(self, completion_tokens: int) -> None:
+        self.time_to_first_token_s = self.age_s
+        self.completion_tokens = completion_tokens
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    """Return the request's record; the first to ask makes it."""
+    state = cast("dict[str, object]", scope["state"])
+    record = state.get(_STATE_KEY)
+    if not isinstance(record, RequestRecord):
+        record = state[_STATE_KEY] = RequestRecord(request_id=_request_id(scope))
+    return record
+
+
+async def name_response(message: Message, scope: Scope) -> None:
+    """Put on every response, before it is sent, whose it is, what answered and how long that took."""
+    if message["type"] != "http.response.start":
+        return
+    record = record_of(scope)
+    record.status = message["status"]
+    headers = [
+        (b"x-request-id", record.request_id.encode()),
+        (b"openai-processing-ms", str(round(record.age_s * 1000)).encode()),
+    ]
+    if record.variant is not None:
+        headers.append((b"x-gateway-variant", record.variant.encode()))
+    message["headers"] = [*message["headers"], *headers]
+
+
+def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
+    """Return the app with its requests recorded when they end: answered, failed, left or cancelled."""
+
+    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server gave up on the drain.
+            record.code = ErrorCode.SHUTTING_DOWN
+            raise
+        finally:
+            _close(record, scope, metrics)
+
+    return recorded
+
+
+def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
+    duration_s = record.age_s
+    status = CLIENT_CLOSED_REQUEST if record.disconnected else record.status or 500
+    path = scope["path_template"]
+    if path == CHAT_PATH:
+        metrics.request_finished(
+            model=record.model,
+            role=record.role,
+            status=status,
+            duration_s=duration_s,
+            time_to_first_token_s=record.time_to_first_token_s,
+            prompt_tokens=record.prompt_tokens or 0,
+            completion_tokens=record.completion_tokens or 0,
+        )
+    if path in _UNLOGGED:
+        return
+    facts = {
+        "completion_id": record.completion_id,
+        "model": record.model,
+        "variant": record.variant,
+        "role": record.role,
+        "status": status,
+        "code": "client_disconnected" if record.disconnected else record.code,
+        "stream": record.stream,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "finish_reason": record.finish_reason,
+        "time_to_first_token_s": record.time_to_first_token_s,
+        "duration_s": round(duration_s, 6),
+    }
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    _log.info(
+        "request_finished", request_id=record.request_id, method=cast("HTTPScope", scope)["method"], path=path, **known
+    )
+
+
+def _request_id(scope: Scope) -> str:
+    """Take the client's id where it is 1 to 128 visible ASCII characters, else make one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return uuid.uuid4().hex

@@ -1,0 +1,170 @@
+"""Every route has its rule of access, and the rule is enforced."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+
+from gateway.api.app import create_app
+from gateway.api.auth import ACCESS
+from gateway.contracts.admin import PromotionRequest
+from gateway.keys import KeyRing, load_keys
+from gateway.registry import Registry
+from gateway.service import Gateway
+from gateway.settings import KeyRole, KeySettings, ServerSettings, Settings
+from gateway.telemetry.metrics import Metrics
+
+pytestmark = pytest.mark.anyio
+
+KEYS = load_keys(
+    [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
+    environ={role.value: f"secret-{role}" for role in KeyRole},
+)
+EXPECTED = {
+    ("GET", "/health"): None,
+    ("GET", "/ready"): None,
+    ("GET", "/metrics"): KeyRole.CHAT,
+    ("POST", "/v1/chat/completions"): KeyRole.CHAT,
+    ("GET", "/v1/models"): KeyRole.CHAT,
+    ("GET", "/v1/models/{model}"): KeyRole.CHAT,
+    ("GET", "/admin/variants"): KeyRole.EVALUATION,
+    ("POST", "/admin/variants"): KeyRole.EVALUATION,
+    ("GET", "/admin/variants/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/engines"): KeyRole.EVALUATION,
+    ("POST", "/admin/engines"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/deployments"): KeyRole.EVALUATION,
+    ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
+    ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
+    ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
+    ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
+    ("GET", "/admin/promotions"): KeyRole.EVALUATION,
+    ("POST", "/admin/promotions"): KeyRole.EVALUATION,
+}
+
+
+@asynccontextmanager
+async def _app(state_dir: Path, *, keys: KeyRing = KEYS, host: str = "127.0.0.1") -> AsyncGenerator[Litestar]:
+    registry = await Registry.open(state_dir)
+    settings = Settings(state_dir=str(state_dir), server=ServerSettings(host=host))
+    try:
+        yield create_app(Gateway(settings, registry=registry, keys=keys, metrics=Metrics(), environ=os.environ))
+    finally:
+        await registry.close()
+
+
+def _client(app: Litestar, role: KeyRole | str | None = None) -> httpx.AsyncClient:
+    headers = {} if role is None else {"authorization": f"Bearer secret-{role}"}
+    # httpx types an ASGI application more loosely than Litestar types itself.
+    transport = httpx.ASGITransport(app)  # pyright: ignore[reportArgumentType] - the two spell the same protocol
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+def _routes(app: Litestar) -> set[tuple[str, str]]:
+    return {
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods
+        if method != "OPTIONS"
+    }
+
+
+async def test_every_route_is_in_the_table_and_the_table_is_as_reviewed(tmp_path: Path) -> None:
+    async with _app(tmp_path) as app:
+        assert _routes(app) == set(ACCESS)
+    assert dict(ACCESS) == EXPECTED
+
+
+async def test_each_route_takes_the_roles_from_its_own_upwards_and_no_other(tmp_path: Path) -> None:
+    async with _app(tmp_path, host="0.0.0.0") as app:  # noqa: S104 - a setting that is read; nothing is bound
+        for role in (None, "unknown", *KeyRole):
+            async with _client(app, role) as client:
+                for (method, path), needed in EXPECTED.items():
+                    response = await client.request(method, path, content=b"{}")
+                    if needed is None:
+                        expected = False
+                    elif isinstance(role, KeyRole):
+                        expected = not role.allows(needed)
+                    else:
+                        expected = True
+                    refused = response.status_code in {401, 403}
+                    assert refused is expected, f"{role} {method} {path} gave {response.status_code}"
+                    if refused:
+                        assert response.status_code == (403 if isinstance(role, KeyRole) else 401)
+
+
+@pytest.mark.parametrize("role", [None, "unknown"])
+async def test_who_is_not_known_is_told_how_to_be(tmp_path: Path, role: str | None) -> None:
+    async with _app(tmp_path) as app, _client(app, role) as client:
+        response = await client.get("/v1/models")
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+async def test_a_role_that_does_not_suffice_is_told_which_would(tmp_path: Path) -> None:
+    async with _app(tmp_path) as app, _client(app, KeyRole.CHAT) as client:
+        response = await client.get("/admin/variants")
+    assert response.json()["error"]["code"] == "permission_denied"
+    assert "`evaluation`" in response.json()["error"]["message"]
+
+
+async def test_without_keys_everything_is_open(tmp_path: Path) -> None:
+    async with _app(tmp_path, keys=KeyRing()) as app, _client(app) as client:
+        for method, path in EXPECTED:
+            response = await client.request(method, path, content=b"{}")
+            assert response.status_code not in {401, 403}, f"{method} {path}"
+
+
+async def test_metrics_need_no_key_on_loopback(tmp_path: Path) -> None:
+    async with _app(tmp_path) as app, _client(app) as client:
+        assert (await client.get("/metrics")).status_code == 200
+
+
+@pytest.mark.parametrize(("role", "status"), [(KeyRole.CHAT, 403), (KeyRole.EVALUATION, 404), (KeyRole.ADMIN, 404)])
+async def test_a_pin_needs_the_evaluation_role(tmp_path: Path, role: KeyRole, status: int) -> None:
+    body = {"model": "nobody", "messages": [{"role": "user", "content": "Hello"}]}
+    async with _app(tmp_path) as app, _client(app, role) as client:
+        response = await client.post("/v1/chat/completions", json=body, headers={"x-gateway-variant": "a@01234567"})
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("change", "role", "status"),
+    [
+        ({"variant": "a@01234567", "evaluation_id": "e"}, KeyRole.EVALUATION, 404),
+        ({"variant": "a@01234567", "override_reason": "hurry"}, KeyRole.EVALUATION, 403),
+        ({"variant": "a@01234567", "override_reason": ""}, KeyRole.EVALUATION, 403),
+        ({"variant": "a@01234567", "override_reason": "hurry"}, KeyRole.ADMIN, 404),
+        ({"rollback": True}, KeyRole.EVALUATION, 403),
+        ({"rollback": True}, KeyRole.ADMIN, 404),
+    ],
+)
+async def test_an_override_and_a_rollback_need_the_admin_role(
+    tmp_path: Path, change: dict[str, object], role: KeyRole, status: int
+) -> None:
+    body = {"model": "nobody", "expected_revision": 1, **change}
+    assert set(body) <= set(PromotionRequest.__struct_fields__)
+    async with _app(tmp_path) as app, _client(app, role) as client:
+        response = await client.post("/admin/promotions", json=body)
+    assert response.status_code == status
+
+
+async def test_a_refused_request_is_not_read(tmp_path: Path) -> None:
+    read = False
+
+    async def body() -> AsyncGenerator[bytes]:
+        nonlocal read
+        read = True
+        yield b"{}"
+
+    async with _app(tmp_path) as app, _client(app) as client:
+        response = await client.post("/v1/chat/completions", content=body())
+    assert response.status_code == 401
+    assert not read
