@@ -1,0 +1,92 @@
+"""Print figures with their units: seconds, GiB, percentages with their counts."""
+
+from decimal import Decimal
+
+from gateway.contracts.evaluations import Criterion, Level, Metric, Rule
+
+GIB = 1024**3
+NOT_MEASURED = "not measured"
+NOT_RECORDED = "not recorded"
+
+_METRICS = {
+    Metric.ACCURACY: "accuracy",
+    Metric.FIELD_ACCESS: "field access",
+    Metric.GENERATION_TIME_S: "mean generation time",
+    Metric.TIME_TO_FIRST_TOKEN_S: "mean time to first token",
+    Metric.MEMORY_BYTES: "memory",
+    Metric.LOAD_TIME_S: "load time",
+    Metric.DISK_BYTES: "disk",
+}
+_SIZES = {Metric.MEMORY_BYTES, Metric.DISK_BYTES}
+
+
+def percent(ratio: float) -> str:
+    """Return `92%`, `67.5%`: one decimal at most, and none where it is zero."""
+    return f"{100 * ratio:.1f}".removesuffix(".0") + "%"
+
+
+def proportion(right: int, of: int) -> str:
+    """Return `92% (23/25)`."""
+    return f"{percent(right / of)} ({right}/{of})"
+
+
+def seconds(value: float | Decimal) -> str:
+    return f"{value:.2f}s"
+
+
+def gib(size_bytes: float) -> str:
+    """Return `19.55 GiB`; three decimals below 1 GiB, where two would hide a difference."""
+    amount = size_bytes / GIB
+    return f"{amount:.2f} GiB" if amount >= 1 else f"{amount:.3f} GiB"
+
+
+def gib_with_bytes(size_bytes: float) -> str:
+    """Return `20.00 GiB (21,474,836,480 bytes)`."""
+    return f"{gib(size_bytes)} ({size_bytes:,.0f} bytes)"
+
+
+def quantity(value: float, metric: Metric) -> str:
+    """Return a level in its metric's unit."""
+    if metric.higher_is_better:
+        return percent(value)
+    return gib_with_bytes(value) if metric in _SIZES else seconds(value)
+
+
+def difference(value: float, metric: Metric) -> str:
+    """Return a difference with its sign: `+4 points`, `-3.23s`, `-3.56 GiB`."""
+    if metric.higher_is_better:
+        return f"{100 * value:+.1f}".removesuffix(".0") + " points"
+    return f"{value / GIB:+.3f} GiB" if metric in _SIZES else f"{value:+.2f}s"
+
+
+def level(measured: Level, metric: Metric) -> str:
+    """Return a level with its count, `92% (23/25)`, and without its interval."""
+    if measured.value is None:
+        return NOT_MEASURED
+    if not metric.higher_is_better:
+        return quantity(measured.value, metric)
+    right = measured.value * measured.n
+    if abs(right - round(right)) > 1e-6:  # noqa: PLR2004 - graded in parts, so there is no whole count
+        return f"{percent(measured.value)} (n={measured.n})"
+    return proportion(round(right), measured.n)
+
+
+def interval(low: float | None, high: float | None, metric: Metric, *, signed: bool = False) -> str:
+    """Return `75% to 97.8%`, or nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    words = difference if signed else quantity
+    return f"{words(low, metric)} to {words(high, metric)}"
+
+
+def rule(criterion: Criterion) -> str:
+    """Return what a criterion demands: `accuracy at least 80%`, `memory at most 20.00 GiB (21,474,836,480 bytes)`."""
+    subject = _METRICS[criterion.metric] + (f" in {criterion.category}" if criterion.category else "")
+    match criterion.rule:
+        case Rule.AT_LEAST:
+            return f"{subject} at least {quantity(criterion.bound, criterion.metric)}"
+        case Rule.AT_MOST:
+            return f"{subject} at most {quantity(criterion.bound, criterion.metric)}"
+        case Rule.NO_WORSE_THAN:
+            margin = difference(criterion.bound, criterion.metric).removeprefix("+")
+            return f"{subject} no worse than the incumbent's by more than {margin}"

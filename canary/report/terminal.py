@@ -1,0 +1,72 @@
+"""Write a view to a terminal.
+
+Everything is a rich Text: a string would be read for markup, and what a model wrote must not be.
+"""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from canary.report.escaping import shortened, visible
+from canary.report.flips import Answer, Flip, FlippedCases
+from canary.report.table import Table
+from canary.report.view import View
+
+_STYLES = {"passed": "green", "failed": "red", "inconclusive": "yellow", "errored": "magenta"}
+
+
+def print_view(view: View, console: Console) -> None:
+    console.print(Text(visible(view.title), style="bold"))
+    for name, value in view.identity:
+        console.print(Text(f"{name}: {visible(value)}"))
+    for table in view.tables:
+        _print_table(table, console)
+    console.print(Text(visible(view.conclusion), style="bold"))
+    for flipped in view.flips:
+        _print_flipped(flipped, console)
+    console.print()
+    console.print(Text("What this does not establish", style="bold"))
+    for limit in view.limits:
+        console.print(Text(f"- {visible(limit)}"))
+
+
+def _print_table(table: Table, console: Console) -> None:
+    console.print()
+    console.print(Text(visible(table.title), style="bold"))
+    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in table.header:
+        grid.add_column(Text(visible(title)), overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(_cell(cell) for cell in row))
+    console.print(grid)
+    for note in table.notes:
+        console.print(Text(f"- {visible(note)}"))
+
+
+def _cell(text: str) -> Text:
+    first_word = text.partition(" ")[0]
+    return Text(visible(text), style=_STYLES.get(first_word, ""))
+
+
+def _print_flipped(flipped: FlippedCases, console: Console) -> None:
+    console.print()
+    console.print(Text(f"Flipped cases: {visible(flipped.label)}", style="bold"))
+    for title, flips in (
+        ("Incumbent right, candidate wrong", flipped.lost),
+        ("Incumbent wrong, candidate right", flipped.gained),
+    ):
+        console.print(Text(f"{title}: {len(flips)}"))
+        for flip in flips:
+            _print_flip(flip, console)
+
+
+def _print_flip(flip: Flip, console: Console) -> None:
+    console.print(Text(f"  {visible(flip.case_id)} ({visible(flip.category)}): {shortened(flip.prompt)}"))
+    console.print(Text(f"    expected:  {shortened(flip.expectation)}"))
+    console.print(_answer("incumbent", flip.incumbent))
+    console.print(_answer("candidate", flip.candidate))
+
+
+def _answer(role: str, answer: Answer) -> Text:
+    return Text(f"    {role}: {shortened(answer.text)}  (grade {answer.grade:g}: {shortened(answer.reason)})")

@@ -1,0 +1,27 @@
+"""Choose which of the candidates that passed is promoted."""
+
+from gateway.contracts.evaluations import Evaluation, Judgement, Metric, Outcome, System
+
+
+def choose_winner(evaluation: Evaluation) -> System | None:
+    """Return, of those that passed, the smallest in predicted memory; then the most accurate; then the first given.
+
+    A candidate that equals the incumbent never wins.
+    """
+    passed = [
+        (system, judgement)
+        for system, judgement in zip(evaluation.candidates, evaluation.judgements, strict=True)
+        if judgement.verdict.outcome is Outcome.PASSED and system.variant.digest != evaluation.incumbent.variant.digest
+    ]
+    # min() takes the first of equals, which is the one given first.
+    best = min(passed, key=lambda pair: (pair[0].predicted_bytes, -_accuracy(pair[1])), default=None)
+    return None if best is None else best[0]
+
+
+def _accuracy(judgement: Judgement) -> float:
+    overall = next(
+        comparison
+        for comparison in judgement.comparisons
+        if comparison.metric is Metric.ACCURACY and comparison.category is None
+    )
+    return overall.candidate.value or 0.0

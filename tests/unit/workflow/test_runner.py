@@ -1,0 +1,70 @@
+from pathlib import Path
+
+from canary.client import GatewayClient
+from canary.runner import grade_result, plan_trials, run_trials
+from canary.suite import Suite, load_suite
+from gateway.contracts.evaluations import Completion, Grade, Role, System, Trial, Ungraded
+from tests.support.evaluations import CANDIDATE_ERROR, INFRASTRUCTURE_ERROR, make_system
+from tests.support.fake_gateway import FakeGateway
+from tests.support.mini_suite import write_mini_suite
+
+SYSTEMS = (make_system("incumbent", Role.INCUMBENT), make_system("good"), make_system("bad"))
+
+
+def mini_suite(parent: Path, *, seed: int = 0, count: int = 12) -> Suite:
+    write_mini_suite(parent, seed=seed, count=count)
+    return load_suite("mini", search_path=[parent])
+
+
+def order(suite: Suite, systems: tuple[System, ...] = SYSTEMS) -> list[tuple[str, str]]:
+    return [(planned.case.id, planned.system.variant.name) for planned in plan_trials(suite, systems)]
+
+
+def test_every_system_runs_every_case_once(tmp_path: Path) -> None:
+    suite = mini_suite(tmp_path)
+    planned = order(suite)
+    assert len(set(planned)) == len(planned) == len(suite.cases) * len(SYSTEMS)
+
+
+def test_the_systems_of_a_case_follow_each_other(tmp_path: Path) -> None:
+    planned = order(mini_suite(tmp_path))
+    for start in range(0, len(planned), len(SYSTEMS)):
+        assert len({case_id for case_id, _ in planned[start : start + len(SYSTEMS)]}) == 1
+
+
+def test_which_system_comes_first_changes_from_case_to_case(tmp_path: Path) -> None:
+    assert len({name for _, name in order(mini_suite(tmp_path))[:: len(SYSTEMS)]}) == len(SYSTEMS)
+
+
+def test_the_seed_alone_decides_the_order(tmp_path: Path) -> None:
+    first = order(mini_suite(tmp_path))
+    assert order(mini_suite(tmp_path)) == first
+    assert order(mini_suite(tmp_path, seed=1)) != first
+
+
+def test_trials_are_numbered_in_the_order_of_execution_and_reported(tmp_path: Path) -> None:
+    suite = mini_suite(tmp_path, count=3)
+    fake = FakeGateway({"incumbent": "4", "good": "4", "bad": "5"})
+    seen: list[tuple[int, int]] = []
+
+    def on_trial(trial: Trial, total: int) -> None:
+        seen.append((trial.sequence, total))
+
+    plan = plan_trials(suite, SYSTEMS)
+    with GatewayClient("http://gateway.test", transport=fake.transport) as gateway:
+        trials = list(run_trials(gateway, plan, suite, model="tutor", on_trial=on_trial))
+    assert seen == [(sequence, 9) for sequence in range(9)]
+    assert [(trial.case_id, trial.variant_digest) for trial in trials] == [
+        (planned.case.id, planned.system.variant.digest) for planned in plan
+    ]
+    bad = make_system("bad").variant.digest
+    for trial in trials:
+        assert isinstance(trial.result, Completion)
+        assert isinstance(trial.grade, Grade)
+        assert trial.grade.value == (0.0 if trial.variant_digest == bad else 1.0)
+
+
+def test_an_error_of_the_variant_is_graded_zero_and_any_other_is_not_graded(tmp_path: Path) -> None:
+    (case,) = mini_suite(tmp_path, count=1).cases
+    assert grade_result(CANDIDATE_ERROR, case) == Grade(value=0.0, reason="no answer: engine_crashed")
+    assert grade_result(INFRASTRUCTURE_ERROR, case) == Ungraded(reason="no answer: queue_full")
