@@ -1,0 +1,136 @@
+"""The command line `gateway`."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from gateway.bootstrap import bootstrap
+from gateway.console import Progress
+from gateway.demo import run_demo
+from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
+from gateway.errors import GatewayError
+from gateway.fleet.blas import INSTALL_HINT
+from gateway.quantization import quantize_model
+from gateway.registry import Registry
+from gateway.server import blas_of, serve
+from gateway.service import Gateway
+from gateway.settings import DeploymentSettings, LoadedSettings, describe, load_settings
+from gateway.telemetry.logs import set_up_logging
+
+_STATE_DIR = click.option("--state-dir", help="Directory of the registry and of converted models.")
+_SETTINGS = (
+    click.option("--config", type=click.Path(path_type=Path), help="TOML file; its settings stand above the defaults."),
+    click.option("--host", help="Address to bind. Any but loopback demands configured API keys."),
+    click.option("--port", type=int, help="Port to bind; 0 takes a free one."),
+    _STATE_DIR,
+    click.option("--model", help="A directory (starts with . or /), a registered variant, or a Hugging Face id."),
+)
+Result = TypeVar("Result")
+Command = Callable[..., None]
+
+
+def _takes_settings(command: Command) -> Command:
+    """Give a command the options that settings are made of."""
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
+
+
+def _load(config: Path | None, flags: dict[str, object]) -> LoadedSettings:
+    """Load the settings; `flags` is what click gathered for the options, by their names in Python."""
+    named = {f"--{name.replace('_', '-')}": value for name, value in flags.items()}
+    return load_settings(config, environ=os.environ, flags=named)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gateway-canary")
+def cli() -> None:
+    """Serve a model behind OpenAI's API, and change it without dropping a request."""
+
+
+@cli.command("serve")
+@_takes_settings
+def serve_command(config: Path | None, **flags: object) -> None:
+    """Serve. Without a configuration: the embedded default model."""
+    loaded = _load(config, flags)
+    set_up_logging(loaded.settings.log)
+    _warn_of_slow_blas(loaded)
+    _run(_serve(loaded, model_given=flags["model"] is not None))
+
+
+@cli.command()
+@click.option("--port", type=int, default=8080, show_default=True, help="Port to bind on 127.0.0.1.")
+@_STATE_DIR
+@click.option("--exit-when-done", is_flag=True, help="Stop after the verdict instead of serving on.")
+def demo(port: int, state_dir: str | None, exit_when_done: bool) -> None:
+    """Show the whole story on the embedded model: serve, judge two candidates, promote or refuse, keep serving."""
+    loaded = _load(None, {"port": port, "state_dir": state_dir})
+    raise SystemExit(_run(run_demo(loaded.settings, exit_when_done=exit_when_done)))
+
+
+@cli.command("check-config")
+@_takes_settings
+def check_config(config: Path | None, **flags: object) -> None:
+    """Print every setting with its origin, or the first that is wrong."""
+    loaded = _load(config, flags)
+    table = Table("setting", "value", "origin", box=None)
+    for row in describe(loaded):
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--bits", default="4,5,6,8", show_default=True, help="Widths to build, separated by commas.")
+@click.option("--group-size", type=int, default=64, show_default=True, help="Weights that share a scale: 32, 64, 128.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Directory in which the builds are made.")
+def quantize(model: str, bits: str, group_size: int, out: Path) -> None:
+    """Build quantised variants of MODEL, each in a directory of its own."""
+    builds = _run(quantize_model(model, bits=bits, group_size=group_size, out=out))
+    for width, path in builds.items():
+        click.echo(f"{width}-bit: {path}")
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on standard error."""
+    try:
+        cli.main(standalone_mode=True)
+    except GatewayError as error:
+        click.echo(f"gateway: {error.message}", err=True)
+        raise SystemExit(1) from None
+
+
+async def _serve(loaded: LoadedSettings, *, model_given: bool) -> None:
+    settings = loaded.settings
+    with Progress() as progress:
+        if not settings.deployments:
+            builds = await embedded_builds(
+                (SERVED_BITS,), state_dir=Path(settings.state_dir), on_progress=progress.show
+            )
+            embedded = DeploymentSettings(model=MODEL_NAME, source=str(builds[SERVED_BITS]))
+            settings = msgspec.structs.replace(settings, deployments=(embedded,))
+
+        async def prepare(gateway: Gateway, registry: Registry) -> None:
+            await gateway.start()
+            await bootstrap(gateway, registry, settings.deployments, must_match=model_given, on_progress=progress.show)
+
+        await serve(settings, prepare=prepare)
+
+
+def _warn_of_slow_blas(loaded: LoadedSettings) -> None:
+    if os.uname().sysname == "Linux" and blas_of(loaded.settings.engine) is None:
+        click.echo(f"gateway: no fast BLAS was found, so models will be slow here: {INSTALL_HINT}", err=True)
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,123 @@
+"""`gateway demo`: the whole story on the embedded model, with nothing prepared and nothing arranged."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from gateway.bootstrap import bootstrap
+from gateway.console import Progress
+from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
+from gateway.fleet.blas import INSTALL_HINT
+from gateway.registry import Registry
+from gateway.server import blas_of, serve
+from gateway.service import Gateway
+from gateway.settings import DeploymentSettings, GateSettings, LogSettings, Settings
+from gateway.telemetry.logs import set_up_logging
+
+CANDIDATE_BITS = (5, 4)
+
+_SUITE = "smoke"
+_FULL_TAG = "demo"
+"""40 cases."""
+_QUICK_TAG = "quick"
+"""A dozen, for a machine whose prompts take 20 times as long."""
+_EXPECTED_MINUTES = {_FULL_TAG: 4, _QUICK_TAG: 15}
+_VERDICTS = {0, 10, 11, 13}
+"""Exit codes of canary that are a verdict; others mean that the story broke off."""
+
+
+async def run_demo(settings: Settings, *, exit_when_done: bool) -> int:
+    """Run the demo and serve on until a signal; return the exit status.
+
+    Its registry is a directory of its own under the state directory and starts afresh each time; converted models stay.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    started_s = time.monotonic()
+    tag = _choose_tag(console, settings)
+    state_dir = Path(settings.state_dir)
+    home = state_dir / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "gateway.log").open("w", encoding="utf-8") as log:
+        set_up_logging(LogSettings(format="json"), log)
+        console.print("1. The embedded model, and its builds at 8, 5 and 4 bits, made by mlx-lm's own quantiser")
+        with Progress() as progress:
+            builds = await embedded_builds(
+                (SERVED_BITS, *CANDIDATE_BITS), state_dir=state_dir, on_progress=progress.show
+            )
+        deployment = DeploymentSettings(
+            model=MODEL_NAME, source=str(builds[SERVED_BITS]), gate=GateSettings(suite=_SUITE, tag=tag)
+        )
+        own = msgspec.structs.replace(settings, state_dir=str(home), deployments=(deployment,))
+        story = _Story(console, [builds[width] for width in CANDIDATE_BITS], tag, exit_when_done=exit_when_done)
+
+        async def prepare(gateway: Gateway, registry: Registry) -> None:
+            await registry.delete_deployment(MODEL_NAME)
+            await gateway.start()
+            await bootstrap(gateway, registry, own.deployments, must_match=True, on_progress=_silent)
+            console.print(f"2. Serving the {SERVED_BITS}-bit build as {MODEL_NAME}; the log is {log.name}")
+
+        await serve(own, prepare=prepare, when_ready=story.tell)
+    console.print(f"Stopped after {time.monotonic() - started_s:.0f} s.")
+    return story.status
+
+
+class _Story:
+    """What happens once the server is ready."""
+
+    def __init__(self, console: Console, candidates: list[Path], tag: str, *, exit_when_done: bool) -> None:
+        self.status = 0
+        self._console = console
+        self._candidates = candidates
+        self._tag = tag
+        self._exit_when_done = exit_when_done
+
+    async def tell(self, url: str) -> None:
+        """Judge the candidates by the command that a person would use, then say how to go on."""
+        command = ["promote", *map(str, self._candidates), "--suite", _SUITE, "--tag", self._tag, "--gateway", url]
+        names = " and ".join(path.name for path in self._candidates)
+        self._console.print(f"3. Judging {names} against it: canary promote ... --suite {_SUITE} --tag {self._tag}\n")
+        judge = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "canary", *command, stdin=asyncio.subprocess.DEVNULL
+        )
+        try:
+            code = await judge.wait()
+        except asyncio.CancelledError:
+            judge.terminate()
+            await judge.wait()
+            raise
+        self.status = 0 if code in _VERDICTS else 1
+        self._console.print(_invitation(url), markup=False)
+        if self._exit_when_done:
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            self._console.print("Serving on; Ctrl-C stops.")
+
+
+def _choose_tag(console: Console, settings: Settings) -> str:
+    """Take all of the demo's cases where prompts are fast, a dozen where they are not, and say which and how long."""
+    slow = os.uname().sysname == "Linux" and blas_of(settings.engine) is None
+    tag = _QUICK_TAG if slow else _FULL_TAG
+    if slow:
+        console.print(f"No fast BLAS was found, so a dozen cases must do. For all 40, install one: {INSTALL_HINT}")
+    console.print(f"This takes about {_EXPECTED_MINUTES[tag]} minutes on two cores.")
+    return tag
+
+
+def _invitation(url: str) -> str:
+    body = f'{{"model": "{MODEL_NAME}", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+    return (
+        f"\n4. Try it:\n"
+        f"   curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n"
+        f"   GATEWAY_URL={url} canary history\n"
+        f"   GATEWAY_URL={url} canary rollback\n"
+    )
+
+
+def _silent(_share: float, _message: str) -> None:
+    """The builds were made a moment ago; reading them takes no time worth showing."""

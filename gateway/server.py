@@ -1,0 +1,147 @@
+"""Run the gateway behind uvicorn: bind, start, answer, and end as a signal asks."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from gateway.api.app import create_app
+from gateway.errors import StartError
+from gateway.fleet.blas import engine_environment, find_blas
+from gateway.keys import load_keys
+from gateway.registry import Registry, StateLock
+from gateway.service import Gateway
+from gateway.settings import EngineSettings, Settings
+from gateway.telemetry.metrics import Metrics
+
+_log = structlog.get_logger()
+
+_BACKLOG = 1024
+"""A burst of clients must find a place in the kernel's queue: a reset connection is a lost request."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port before anything slow happens. Raises StartError where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); stop what uses it, or choose another with --port."
+        ) from error
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    return listener
+
+
+async def serve(
+    settings: Settings,
+    *,
+    prepare: Callable[[Gateway, Registry], Awaitable[None]],
+    when_ready: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until a signal says stop.
+
+    `prepare` starts the Gateway with what it is to serve, before any request is answered. `when_ready` is called with
+    the base URL once every incumbent is loaded. Raises StartError, or the GatewayError that kept the first engines from
+    loading.
+    """
+    host, port = settings.server.host, settings.server.port
+    with contextlib.closing(bind(host, port)) as listener, StateLock(Path(settings.state_dir)):
+        registry = await Registry.open(Path(settings.state_dir))
+        gateway = Gateway(
+            settings,
+            registry=registry,
+            keys=load_keys(settings.keys, environ=os.environ),
+            metrics=Metrics(),
+            environ=engine_environment(os.environ, blas_of(settings.engine)),
+        )
+        try:
+            await prepare(gateway, registry)
+            await _serve(gateway, listener, when_ready)
+        finally:
+            await gateway.close()
+            await registry.close()
+
+
+def blas_of(settings: EngineSettings) -> Path | None:
+    match settings.blas:
+        case "auto":
+            return find_blas()
+        case "none":
+            return None
+        case path:
+            return Path(path)
+
+
+async def _serve(
+    gateway: Gateway, listener: socket.socket, when_ready: Callable[[str], Awaitable[None]] | None
+) -> None:
+    settings = gateway.settings.server
+    server = _Server(
+        uvicorn.Config(
+            create_app(gateway),
+            lifespan="off",
+            log_config=None,
+            access_log=False,  # the canonical line of each request is ours
+            server_header=False,
+            timeout_graceful_shutdown=round(settings.drain_timeout_s),
+        ),
+        on_signal=gateway.stop_admitting,
+    )
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    _log.info("gateway_started", url=url, state_dir=gateway.settings.state_dir, pid=os.getpid())
+    load = asyncio.create_task(_load(gateway, url, when_ready))
+    answer = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.wait([load, answer], return_when=asyncio.FIRST_COMPLETED)
+        if load.done() and not load.cancelled() and load.exception() is not None:
+            server.should_exit = True
+        await answer
+    finally:
+        load.cancel()
+        await asyncio.wait([load])
+        _log.info("gateway_stopped", pid=os.getpid())
+    if not load.cancelled() and (error := load.exception()) is not None:
+        raise error
+
+
+async def _load(gateway: Gateway, url: str, when_ready: Callable[[str], Awaitable[None]] | None) -> None:
+    await gateway.load_incumbents()
+    _log.info("gateway_ready", url=url)
+    if when_ready is not None:
+        await when_ready(url)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with signals of our own: the first stops admitting and drains, the second ends at once; the exit is 0."""
+
+    def __init__(self, config: uvicorn.Config, *, on_signal: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_signal = on_signal
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self.should_exit:
+            self.force_exit = True
+            return
+        self.should_exit = True
+        self._on_signal()
