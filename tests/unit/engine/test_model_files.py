@@ -53,7 +53,8 @@ def test_a_directory_without_weights_is_no_model(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "missing"), ("{", "cannot be read"), ("[]", "cannot be read"), ("{}", "model_type")]
+    ("content", "said"),
+    [(None, "missing"), ("{", "is not JSON"), ("[]", "holds no JSON object"), ("{}", "model_type")],
 )
 def test_a_configuration_that_is_none_is_named(model: Path, content: str | None, said: str) -> None:
     (model / "config.json").unlink()
