@@ -42,7 +42,7 @@ def main() -> int:
         outbox.put(LoadEnded(str(error)))
         thread.join(LAST_WORDS_TIMEOUT_S)
         return 1
-    loop = Loop(model.make_runner, inbox, outbox)
+    loop = Loop(model.make_runner, inbox, outbox, scorer=model.scorer)
     outbox.put(Loaded(model.tokenizer, model.ready))
     loop.run()
     return 0

@@ -43,13 +43,15 @@ def describe() -> Device:
     )
 
 
-def set_limits(*, cache_limit_bytes: int | None) -> None:
+def set_limits(*, cache_limit_bytes: int | None, memory_limit_bytes: int | None) -> None:
     """Set MLX's limits once, before any generator exists.
 
     A BatchGenerator restores on closing the wired limit that it met; set first, that is the same one for all.
     """
     if cache_limit_bytes is not None:
         mx.set_cache_limit(cache_limit_bytes)
+    if memory_limit_bytes is not None:
+        mx.set_memory_limit(memory_limit_bytes)
     working_set = describe().recommended_working_set_bytes
     if working_set is not None:
         mx.set_wired_limit(working_set)

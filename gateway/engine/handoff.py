@@ -8,8 +8,9 @@ from collections import deque
 import msgspec
 
 from gateway import wire
-from gateway.contracts.admin import EngineMemory
-from gateway.engine.runner import RowSpec, RowToken
+from gateway.contracts.admin import EngineMemory, PrefixCacheCounts
+from gateway.contracts.scoring import PositionScore
+from gateway.engine.runner import RowSpec, RowToken, ScoreSpec
 from gateway.engine.tokenizer import Tokenizer
 
 
@@ -21,7 +22,7 @@ class StopLoop(msgspec.Struct, frozen=True):
     """The loop returns instead of taking another step."""
 
 
-Command = RowSpec | Remove | StopLoop
+Command = RowSpec | ScoreSpec | Remove | StopLoop
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -42,6 +43,14 @@ class Stepped(msgspec.Struct, frozen=True):
     rows: int
     """Held after the step."""
     memory: EngineMemory
+    prefix_cache: PrefixCacheCounts = PrefixCacheCounts()
+    padding_ratio: float = 0.0
+
+
+class ScoreAdvanced(msgspec.Struct, frozen=True):
+    row: int
+    positions: tuple[PositionScore, ...]
+    ended: bool
 
 
 class RowsFaulted(msgspec.Struct, frozen=True):
@@ -51,7 +60,7 @@ class RowsFaulted(msgspec.Struct, frozen=True):
     message: str
 
 
-Event = Loaded | LoadEnded | Stepped | RowsFaulted
+Event = Loaded | LoadEnded | Stepped | ScoreAdvanced | RowsFaulted
 
 
 class Inbox:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from gateway import wire
 from gateway.contracts.scripted import SCRIPT_FILE, read_script
 from gateway.contracts.variants import EngineKind, EngineSpec
-from gateway.engine.runner import Runner
+from gateway.engine.runner import Runner, Scorer
 from gateway.engine.scripted_runner import ScriptedRunner
+from gateway.engine.scripted_scoring import score_scripted
 from gateway.engine.scripted_tokenizer import ScriptedTokenizer
 from gateway.engine.tokenizer import Tokenizer
 
@@ -24,15 +26,26 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What the parent decides beside the EngineSpec; it changes no answer."""
 
     prefill_step_tokens: int = 512
-    """Tokens of a prompt that one step works on: smaller lets running rows decode more evenly."""
+    """Prompt tokens that one step works on while no row decodes; the runner gives fewer while rows do."""
     cache_limit_bytes: int | None = None
     """Freed memory that MLX keeps for reuse at most; None leaves MLX's own limit."""
+    memory_limit_bytes: int | None = None
+    """What MLX is to take at most, all told; None leaves MLX's own limit."""
+    prefix_cache_bytes: int = 0
+    """KV of prompts and answers kept for requests that begin the same; 0 keeps none."""
+    prefix_cache_dir: str | None = None
+    """Where what is kept is also written, to survive the process; None writes nothing."""
+    prefix_cache_dir_bytes: int = 0
+    score_chunk_tokens: int = 128
+    """Tokens that are scored between two steps at most; so many times the vocabulary are the float32 logits that
+    live at once."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: Tokenizer
     make_runner: Callable[[], Runner]
     """Called again after a step has failed; the weights stay."""
+    scorer: Scorer
     ready: wire.Ready
 
 
@@ -40,7 +53,7 @@ def load(spec: EngineSpec, settings: EngineSettings) -> LoadedModel:
     """Load the model on the calling thread, which must be the one that runs the loop. Raises LoadError."""
     match spec.kind:
         case EngineKind.SCRIPTED:
-            return load_scripted(spec)
+            return load_scripted(spec, settings)
         case EngineKind.MLX:
             # MLX and mlx-lm take 3 s to import: only an engine that decodes with them pays.
             from gateway.engine.mlx_model import load_mlx  # noqa: PLC0415
@@ -48,7 +61,7 @@ def load(spec: EngineSpec, settings: EngineSettings) -> LoadedModel:
             return load_mlx(spec, settings)
 
 
-def load_scripted(spec: EngineSpec) -> LoadedModel:
+def load_scripted(spec: EngineSpec, settings: EngineSettings) -> LoadedModel:
     started = time.perf_counter()
     path = Path(spec.path) / SCRIPT_FILE
     try:
@@ -72,4 +85,9 @@ def load_scripted(spec: EngineSpec) -> LoadedModel:
         recommended_working_set_bytes=None,
         chip="scripted",
     )
-    return LoadedModel(tokenizer=ScriptedTokenizer(), make_runner=lambda: ScriptedRunner(model), ready=ready)
+    return LoadedModel(
+        tokenizer=ScriptedTokenizer(),
+        make_runner=lambda: ScriptedRunner(model),
+        scorer=partial(score_scripted, model, chunk_tokens=settings.score_chunk_tokens),
+        ready=ready,
+    )

@@ -1,66 +1,174 @@
-"""mlx-lm's BatchGenerator behind the runner's seam: requests decode together, and join and leave between steps."""
+"""Real models behind the runner's seam: prompts are computed a chunk a step, rows decode in batches of like length."""
 
-from collections.abc import Iterable, Sequence
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import mlx.core as mx
 from mlx import nn
-from mlx_lm.generate import BatchGenerator
+from mlx_lm.generate import generation_stream
 
-from gateway.contracts.admin import EngineMemory
-from gateway.contracts.chat import FinishReason
+from gateway.contracts.admin import EngineMemory, PrefixCacheCounts
 from gateway.engine import device
-from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.buckets import place
+from gateway.engine.decoding import Decoding, EndedRow
+from gateway.engine.kv_run import bytes_per_token
+from gateway.engine.prefill import PrefillRow, advance
+from gateway.engine.prefill_line import PrefillLine
+from gateway.engine.prefill_pace import PrefillPace
+from gateway.engine.prefix_cache import PrefixCache
+from gateway.engine.runner import RowsError, RowSpec, RowToken
 from gateway.engine.sampling import Samplers
+from gateway.engine.turns import Turns
 
-PREFILL_ROWS = 8
-"""Prompts that are worked on in one step at most: mlx-lm's default."""
-
-
-class LostRowsError(Exception):
-    """Rows of ours are held and none advances: mlx-lm drops a batch in whose step something raised."""
+MOST_BUCKETS = 4
 
 
 class MlxRunner:
-    def __init__(self, model: nn.Module, *, end_tokens: Iterable[int], max_rows: int, prefill_step_tokens: int) -> None:
-        """`end_tokens` end a row wherever they appear."""
-        self._generator: Any = BatchGenerator(  # mlx-lm is untyped; the seam ends here.
-            model,
-            stop_tokens=[[token] for token in end_tokens],
-            completion_batch_size=max_rows,
-            prefill_batch_size=min(PREFILL_ROWS, max_rows),
-            prefill_step_size=prefill_step_tokens,
-        )
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        end_tokens: Iterable[int],
+        max_rows: int,
+        prefill_step_tokens: int,
+        step_bytes: int,
+        prefixes: PrefixCache | None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`end_tokens` end a row wherever they appear; `step_bytes` of weights are read to decode one token.
+
+        The prefix cache outlives its runner: the next one may go on with it.
+        """
+        self._model = model
+        self._end_tokens = frozenset(end_tokens)
+        self._max_rows = max_rows
+        self._step_bytes = step_bytes
+        self._prefixes = prefixes
+        self._clock = clock
         self._samplers = Samplers()
-        self._rows: dict[int, int] = {}
-        """Our row for each of the generator's uids."""
+        self._line = PrefillLine(model, prefixes)
+        self._pace = PrefillPace(prefill_step_tokens)
+        self._turns = Turns[Decoding]()
+        self._batches: list[Decoding] = []
+
+    @property
+    def batches(self) -> Sequence[Decoding]:
+        """Those that rows decode in now."""
+        return [batch for batch in self._batches if batch]
 
     def insert(self, spec: RowSpec) -> None:
-        sampler = self._samplers.of(temperature=spec.temperature, top_p=spec.top_p, seed=spec.seed)
-        (uid,) = self._generator.insert([list(spec.prompt)], max_tokens=[spec.max_tokens], samplers=[sampler])
-        self._rows[uid] = spec.row
+        self._line.add(spec)
 
     def step(self) -> Sequence[RowToken]:
-        if not self._rows:
-            return []
-        progressed, generated = self._generator.next()
-        if not progressed and not generated:
-            raise LostRowsError(f"{len(self._rows)} rows are held and none advances")
-        tokens: list[RowToken] = []
-        for response in generated:
-            reason = FinishReason(response.finish_reason) if response.finish_reason else None
-            row = self._rows.pop(response.uid) if reason else self._rows[response.uid]
-            tokens.append(RowToken(row, response.token, reason))
+        started_s = self._clock()
+        streams = sum(batch.stream_count for batch in self._batches)
+        with mx.stream(generation_stream):
+            prefilled = self._prefill(self._pace.budget_tokens(streams=streams))
+            # A chunk waits for the steps that are under way, so beside one a step's duration is not its own.
+            tokens = self._decode(learns=not prefilled)
+        self._pace.observe(duration_s=self._clock() - started_s, streams=streams, prefill_tokens=prefilled)
         return tokens
 
+    def tidy(self) -> bool:
+        return self._prefixes is not None and self._prefixes.tidy()
+
     def remove(self, row: int) -> None:
-        uids = [uid for uid, held in self._rows.items() if held == row]
-        self._generator.remove(uids)
-        for uid in uids:
-            del self._rows[uid]
+        if started := self._line.leave(row):
+            self._keep(started.spec, started.done_tokens, started.cache)
+        for batch in self._batches:
+            if ended := batch.remove(row):
+                self._remember(ended)
 
     def memory(self) -> EngineMemory:
         return device.memory()
 
+    def prefix_counts(self) -> PrefixCacheCounts:
+        return self._prefixes.counts() if self._prefixes else PrefixCacheCounts()
+
+    def padding_ratio(self) -> float:
+        shapes = [batch.shape for batch in self.batches]
+        held = sum(shape.rows * shape.longest for shape in shapes)
+        return sum(shape.padding for shape in shapes) / held if held else 0.0
+
     def close(self) -> None:
-        self._rows.clear()
-        self._generator.close()
+        for batch in self._batches:
+            batch.close()
+        self._batches.clear()
+
+    # --- inside a step ---
+
+    def _prefill(self, budget_tokens: int) -> int:
+        """Work on one chunk and return its tokens. Raises RowsError where that fails."""
+        free_rows = self._max_rows - sum(map(len, self._batches)) - self._line.started_count
+        rows = self._line.next_rows(budget_tokens, free_rows=free_rows)
+        if not rows:
+            return 0
+        try:
+            count = advance(self._model, rows, budget_tokens)
+        except Exception as error:  # whatever MLX raises: a prompt has touched its own row's cache only
+            failed = [row.spec.row for row in rows]
+            for row in failed:
+                self._line.leave(row)
+            raise RowsError(failed) from error
+        for row in rows:
+            if not row.left_tokens:
+                # With all that are alike still in line, so that they do not part one by one.
+                batch = self._batch_for(row, alike=self._line.alike_count(len(row.spec.prompt)))
+                self._line.leave(row.spec.row)
+                self._keep(row.spec, row.done_tokens, row.cache)
+                batch.join(row)
+        return count
+
+    def _decode(self, *, learns: bool) -> list[RowToken]:
+        """Step the batches whose turn it is, and where a step's duration is its own learn it."""
+        batches = self.batches
+        due = self._turns.due([(batch, len(batch)) for batch in batches]) if batches else ()
+        tokens: list[RowToken] = []
+        for batch in due:
+            started_s = self._clock()
+            told, ended = batch.step()
+            if learns:
+                self._turns.observe(batch, self._clock() - started_s)
+            tokens += told
+            for row in ended:
+                self._remember(row)
+        return tokens
+
+    def _batch_for(self, row: PrefillRow, *, alike: int) -> Decoding:
+        """Return the batch whose rows are most like this one in length, or an empty one.
+
+        `alike` counts the rows that come with it.
+        """
+        used = self.batches
+        index = place(
+            len(row.spec.prompt),
+            [batch.shape for batch in used],
+            alike=alike,
+            weights_in_tokens=self._step_bytes / bytes_per_token(row.cache),
+            most_buckets=MOST_BUCKETS,
+        )
+        if index is not None:
+            return used[index]
+        empty = next((batch for batch in self._batches if not batch), None)
+        if empty is None:
+            empty = Decoding(self._model, end_tokens=self._end_tokens, max_rows=self._max_rows, samplers=self._samplers)
+            self._batches.append(empty)
+        return empty
+
+    # --- the prefix cache ---
+
+    def _remember(self, ended: EndedRow) -> None:
+        self._keep(ended.spec, len(ended.tokens), ended.cache, ended.tokens)
+
+    def _keep(self, spec: RowSpec, count: int, cache: Sequence[Any], tokens: tuple[int, ...] | None = None) -> None:
+        """Keep the KV of a row's first tokens, which are its prompt's where none are given."""
+        if self._prefixes is None or not spec.prefix_cache:
+            return
+        try:
+            self._prefixes.keep((tokens or spec.prompt)[:count], cache)
+        except Exception as error:  # noqa: BLE001 - whatever MLX raises: the rows can do without what is kept for others
+            traceback.print_exception(error, file=sys.stderr)
+            self._prefixes.clear()

@@ -9,10 +9,12 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from gateway.contracts.admin import EngineMemory
+from gateway.contracts.admin import EngineMemory, PrefixCacheCounts
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.scripted import FaultKind, ScriptedAnswer, ScriptedFault, ScriptedModel
-from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.runner import DrawnLogprob, RowSpec, RowToken
+from gateway.engine.scripted_prefixes import ScriptedPrefixes
+from gateway.engine.scripted_scoring import scripted_position
 from gateway.engine.scripted_tokenizer import END, last_user_text
 
 EXIT_FAULT_STATUS = 70
@@ -23,14 +25,18 @@ class ScriptedError(Exception):
 
 
 class _Row:
-    def __init__(self, spec: RowSpec, answer: ScriptedAnswer, faults: tuple[ScriptedFault, ...]) -> None:
+    def __init__(
+        self, spec: RowSpec, answer: ScriptedAnswer, faults: tuple[ScriptedFault, ...], cached_tokens: int
+    ) -> None:
         self.spec = spec
         self.answer = answer
         self.faults = faults
+        self.cached_tokens = cached_tokens
         self.tokens = [*answer.text.encode(), END]
         self.generated = 0
 
     def next_token(self) -> RowToken:
+        before = self.tokens[self.generated - 1] if self.generated else self.spec.prompt[-1]
         token = self.tokens[self.generated]
         self.generated += 1
         reason = None
@@ -38,7 +44,13 @@ class _Row:
             reason = FinishReason.STOP
         elif self.generated >= self.spec.max_tokens:
             reason = FinishReason.LENGTH
-        return RowToken(self.spec.row, token, reason)
+        return RowToken(self.spec.row, token, reason, self._logprob(before, token), self.cached_tokens)
+
+    def _logprob(self, before: int, token: int) -> DrawnLogprob | None:
+        if self.spec.top_logprobs is None:
+            return None
+        position = scripted_position(before, token, self.spec.top_logprobs)
+        return DrawnLogprob(position.logprob, position.top)
 
 
 class ScriptedRunner:
@@ -52,12 +64,14 @@ class ScriptedRunner:
         self._faults = [(re.compile(fault.match), fault) for fault in model.faults]
         self._default = ScriptedAnswer(match="", text=model.default_text)
         self._rows: dict[int, _Row] = {}
+        self._prefixes = ScriptedPrefixes()
 
     def insert(self, spec: RowSpec) -> None:
         text = last_user_text(spec.prompt)
         answer = next((answer for pattern, answer in self._answers if pattern.search(text)), self._default)
         faults = tuple(fault for pattern, fault in self._faults if pattern.search(text))
-        self._rows[spec.row] = _Row(spec, answer, faults)
+        cached_tokens = self._prefixes.fetch(spec.prompt) if spec.prefix_cache else 0
+        self._rows[spec.row] = _Row(spec, answer, faults, cached_tokens)
 
     def step(self) -> Sequence[RowToken]:
         rows = list(self._rows.values())
@@ -71,11 +85,22 @@ class ScriptedRunner:
         tokens = [row.next_token() for row in rows]
         for token in tokens:
             if token.finish_reason:
-                del self._rows[token.row]
+                ended = self._rows.pop(token.row)
+                if ended.spec.prefix_cache:
+                    self._prefixes.keep((*ended.spec.prompt, *ended.tokens[: ended.generated]))
         return tokens
 
     def remove(self, row: int) -> None:
         self._rows.pop(row, None)
+
+    def tidy(self) -> bool:
+        return False
+
+    def prefix_counts(self) -> PrefixCacheCounts:
+        return self._prefixes.counts()
+
+    def padding_ratio(self) -> float:
+        return 0.0
 
     def memory(self) -> EngineMemory:
         """Return what the script declares; nothing of it is held."""

@@ -8,15 +8,31 @@ next Step.
 import itertools
 import selectors
 import socket
+from collections import defaultdict
 from collections.abc import Callable
 from typing import assert_never
 
+import msgspec
+
 from gateway import wire
 from gateway.contracts.error_codes import ErrorCode
-from gateway.engine.handoff import Inbox, Loaded, LoadEnded, Outbox, Remove, RowsFaulted, Stepped, StopLoop
+from gateway.engine.handoff import (
+    Inbox,
+    Loaded,
+    LoadEnded,
+    Outbox,
+    Remove,
+    RowsFaulted,
+    ScoreAdvanced,
+    Stepped,
+    StopLoop,
+)
+from gateway.engine.logprobs import LogprobLedger
+from gateway.engine.prompt import prompt_of, scanner_of, splitter_of
 from gateway.engine.reply import Reply
-from gateway.engine.runner import RowSpec
-from gateway.engine.tokenizer import TemplateError
+from gateway.engine.row_options import check_logit_bias, constraint_of
+from gateway.engine.runner import RowSpec, ScoreSpec
+from gateway.engine.score_text import score_spec, with_text
 from gateway.engine.window import Refusal, completion_tokens_allowed
 
 _READ_BYTES = 1024 * 1024
@@ -35,7 +51,12 @@ class TextThread:
         self._loaded: Loaded | None = None
         self._ended = False
         self._row_numbers = itertools.count(1)
+        self._parked: dict[str, tuple[RowSpec, Reply]] = {}
+        """Accepted, and not started: the parent decides when there is room for them."""
         self._replies: dict[int, Reply] = {}
+        self._parked_scores: dict[str, ScoreSpec] = {}
+        self._scores: dict[int, str] = {}
+        """Request by row."""
 
     def run(self) -> None:
         """Serve until the parent hangs up, or the model could not be loaded and that has been said."""
@@ -91,6 +112,10 @@ class TextThread:
         match message:
             case wire.Submit():
                 self._submit(message)
+            case wire.Score():
+                self._score(message)
+            case wire.Start():
+                self._start(message)
             case wire.Cancel(request_id=request_id):
                 self._cancel(request_id)
             case wire.Stop():
@@ -104,50 +129,89 @@ class TextThread:
         try:
             spec, reply = self._prepare(submit)
         except Refusal as refusal:
-            self._send(
-                wire.Rejected(
-                    request_id=submit.request_id, code=refusal.code, message=refusal.message, param=refusal.param
-                )
-            )
+            self._reject(submit.request_id, refusal)
             return
-        self._send(wire.Accepted(request_id=submit.request_id, prompt_tokens=len(spec.prompt)))
-        self._replies[spec.row] = reply
-        self._inbox.put(spec)
+        self._parked[submit.request_id] = (spec, reply)
+        self._send(
+            wire.Accepted(request_id=submit.request_id, prompt_tokens=len(spec.prompt), max_tokens=spec.max_tokens)
+        )
+
+    def _score(self, score: wire.Score) -> None:
+        try:
+            loaded = self._require_loaded()
+            spec = score_spec(
+                score,
+                loaded.tokenizer,
+                row=next(self._row_numbers),
+                context_length=loaded.ready.context_length,
+            )
+        except Refusal as refusal:
+            self._reject(score.request_id, refusal)
+            return
+        self._parked_scores[score.request_id] = spec
+        self._send(wire.Accepted(request_id=score.request_id, prompt_tokens=len(spec.tokens), max_tokens=0))
+
+    def _reject(self, request_id: str, refusal: Refusal) -> None:
+        self._send(
+            wire.Rejected(request_id=request_id, code=refusal.code, message=refusal.message, param=refusal.param)
+        )
+
+    def _require_loaded(self) -> Loaded:
+        """Return the model. Raises Refusal."""
+        if self._loaded is None:
+            raise Refusal("The model is still loading.", code=ErrorCode.NOT_READY, param=None)
+        return self._loaded
+
+    def _start(self, start: wire.Start) -> None:
+        if parked := self._parked.pop(start.request_id, None):
+            spec, reply = parked
+            self._replies[spec.row] = reply
+            self._inbox.put(msgspec.structs.replace(spec, max_tokens=min(spec.max_tokens, start.max_tokens)))
+        elif score := self._parked_scores.pop(start.request_id, None):
+            self._scores[score.row] = start.request_id
+            self._inbox.put(score)
 
     def _prepare(self, submit: wire.Submit) -> tuple[RowSpec, Reply]:
         """Check and tokenise a request. Raises Refusal."""
-        if self._loaded is None:
-            raise Refusal("The model is still loading.", code=ErrorCode.NOT_READY, param=None)
+        loaded = self._require_loaded()
         if not all(submit.stop):
             raise Refusal("A stop string is empty; leave it out.", param="stop")
-        tokenizer = self._loaded.tokenizer
-        messages = [
-            wire.WireMessage(role="system" if message.role == "developer" else message.role, content=message.content)
-            for message in submit.messages
-        ]
-        try:
-            prompt = tokenizer.encode_chat(messages, submit.template_arguments)
-        except TemplateError as error:
-            raise Refusal(str(error), param="messages") from error
-        if not prompt:
-            raise Refusal("The model's chat template makes an empty prompt of these messages.", param="messages")
+        tokenizer = loaded.tokenizer
+        check_logit_bias(submit.sampling, tokenizer)
+        prompt = prompt_of(submit, tokenizer)
         max_tokens = completion_tokens_allowed(
-            prompt_tokens=len(prompt),
+            prompt_tokens=len(prompt.tokens),
             asked=submit.max_completion_tokens,
             completion_limit=submit.completion_limit,
-            context_length=self._loaded.ready.context_length,
+            context_length=loaded.ready.context_length,
         )
         spec = RowSpec(
             row=next(self._row_numbers),
-            prompt=tuple(prompt),
+            prompt=prompt.tokens,
             max_tokens=max_tokens,
-            temperature=submit.temperature,
-            top_p=submit.top_p,
-            seed=submit.seed,
+            sampling=submit.sampling,
+            constraint=constraint_of(submit, tokenizer),
+            top_logprobs=submit.top_logprobs,
+            prefix_cache=submit.prefix_cache,
         )
-        return spec, Reply(submit.request_id, tokenizer.detokenizer(), submit.stop)
+        reply = Reply(
+            submit.request_id,
+            tokenizer.detokenizer(calls=submit.tools is not None),
+            submit.stop,
+            splitter=splitter_of(tokenizer, prompt),
+            scanner=scanner_of(tokenizer, submit.tools),
+            ledger=LogprobLedger(tokenizer) if submit.top_logprobs is not None else None,
+            constraint=spec.constraint,
+        )
+        return spec, reply
 
     def _cancel(self, request_id: str) -> None:
+        self._parked.pop(request_id, None)
+        self._parked_scores.pop(request_id, None)
+        for row, scored_id in list(self._scores.items()):
+            if scored_id == request_id:
+                del self._scores[row]
+                self._inbox.put(Remove(row))
         for row, reply in list(self._replies.items()):
             if reply.request_id == request_id:
                 del self._replies[row]
@@ -162,6 +226,8 @@ class TextThread:
             match event:
                 case Stepped():
                     steps.append(event)
+                case ScoreAdvanced():
+                    self._send_scores(event)
                 case RowsFaulted():
                     self._send_steps(steps)
                     steps = []
@@ -179,26 +245,49 @@ class TextThread:
     def _send_steps(self, steps: list[Stepped]) -> None:
         if not steps:
             return
-        deltas: dict[int, wire.TokenDelta] = {}
+        deltas: defaultdict[int, list[wire.TokenDelta]] = defaultdict(list)
+        faults: list[wire.Fault] = []
         for token in itertools.chain.from_iterable(step.tokens for step in steps):
             # A row that is not known any more was cancelled or met a stop string; its last tokens were under way.
             if (reply := self._replies.get(token.row)) is None:
                 continue
-            text = reply.add(token)
-            before = deltas.get(token.row)
-            deltas[token.row] = wire.TokenDelta(
-                request_id=reply.request_id,
-                text=before.text + text if before else text,
-                completion_tokens=reply.completion_tokens,
-                finish_reason=reply.finish_reason,
-            )
+            delta = reply.add(token)
+            if reply.finish_reason and reply.fault:
+                faults.append(wire.Fault(request_id=reply.request_id, message=reply.fault))
+                delta = msgspec.structs.replace(delta, finish_reason=None)
+            deltas[token.row].append(delta)
             if reply.finish_reason:
                 del self._replies[token.row]
                 if not token.finish_reason:
                     self._inbox.put(Remove(token.row))
-        self._send(wire.Step(deltas=tuple(deltas.values()), rows=steps[-1].rows, memory=steps[-1].memory))
+        merged = tuple(wire.merged(row) for row in deltas.values())
+        last = steps[-1]
+        self._send(
+            wire.Step(
+                deltas=merged,
+                steps=len(steps),
+                rows=last.rows,
+                padding_ratio=last.padding_ratio,
+                memory=last.memory,
+                prefix_cache=last.prefix_cache,
+            )
+        )
+        for fault in faults:
+            self._send(fault)
+
+    def _send_scores(self, event: ScoreAdvanced) -> None:
+        # One that is not known any more was cancelled.
+        if (request_id := self._scores.get(event.row)) is None:
+            return
+        if event.ended:
+            del self._scores[event.row]
+        if event.ended or event.positions:
+            positions = with_text(event.positions, self._require_loaded().tokenizer)
+            self._send(wire.Scored(request_id=request_id, positions=positions, ended=event.ended))
 
     def _send_faults(self, event: RowsFaulted) -> None:
         for row in event.rows:
             if reply := self._replies.pop(row, None):
                 self._send(wire.Fault(request_id=reply.request_id, message=event.message))
+            if request_id := self._scores.pop(row, None):
+                self._send(wire.Fault(request_id=request_id, message=event.message))

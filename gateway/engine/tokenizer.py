@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gateway.wire import WireMessage
+from gateway.contracts.tools import FunctionTool
+from gateway.engine.grammar import Constraint
+from gateway.engine.reasoning import ThinkTags
+from gateway.engine.tool_syntax import ToolSyntax
+from gateway.wire import GrammarSpec, WireMessage
 
 TemplateArguments = Mapping[str, bool | int | float | str]
 
@@ -15,8 +19,12 @@ class TemplateError(Exception):
 class Detokenizer(Protocol):
     """The text of one request, token by token."""
 
-    def add(self, token: int) -> str:
-        """Return the characters that this token completes, maybe none."""
+    def add(self, token: int, *, verbatim: bool = False) -> str:
+        """Return the characters that this token completes, maybe none.
+
+        A token of structure, such as one that begins a message, is no text; with `verbatim` it is: it may part the
+        arguments of a call.
+        """
         ...
 
     def finish(self) -> str:
@@ -27,11 +35,51 @@ class Detokenizer(Protocol):
 class Tokenizer(Protocol):
     """Not safe for two threads at once: after loading, only the text thread calls it."""
 
-    def encode_chat(self, messages: Sequence[WireMessage], template_arguments: TemplateArguments) -> list[int]:
+    @property
+    def think_tags(self) -> ThinkTags | None:
+        """None for a model that does not mark its reasoning."""
+        ...
+
+    @property
+    def tool_syntax(self) -> ToolSyntax: ...
+
+    def encode_chat(
+        self,
+        messages: Sequence[WireMessage],
+        template_arguments: TemplateArguments,
+        tools: Sequence[FunctionTool] = (),
+    ) -> list[int]:
         """Return the prompt, ready for the assistant's answer. Raises TemplateError."""
         ...
 
-    def detokenizer(self) -> Detokenizer: ...
+    def ends_in_thought(self, prompt: Sequence[int]) -> bool:
+        """Say whether the prompt ends in an open think tag, so that the answer begins with reasoning."""
+        ...
+
+    def encode_text(self, text: str) -> list[int]:
+        """Return the tokens of text that follows a prompt: nothing is put before or behind it."""
+        ...
+
+    def text_of(self, token: int) -> str:
+        """Return what one token decodes to alone, a part of a character as U+FFFD. Raises IndexError beyond `size`."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Ids below this are tokens."""
+        ...
+
+    def bytes_of(self, token: int) -> bytes | None:
+        """Return the token's part of a text's UTF-8; None where it is none or not known. `token` is below `size`."""
+        ...
+
+    def constrain(self, grammar: GrammarSpec) -> Constraint:
+        """Return the grammar, ready for a row. Raises GrammarError."""
+        ...
+
+    def detokenizer(self, *, calls: bool = False) -> Detokenizer:
+        """Return a new one. Think tags are text to it, and with `calls` the marks of calls are too."""
+        ...
 
 
 def plain_chat(messages: Sequence[WireMessage]) -> str:

@@ -53,13 +53,13 @@ def test_the_converted_model_answers_alone_as_it_does_in_a_batch() -> None:
 
 
 def test_a_quantised_build_answers_and_a_seed_gives_the_same_text_whatever_runs_beside_it() -> None:
-    seeded = submit("s", "Tell me a story.", max_completion_tokens=8, temperature=1.0, seed=4)
+    seeded = submit("s", "Tell me a story.", max_completion_tokens=8, sampling=wire.Sampling(seed=4))
     with EngineClient(engine_spec(quantised_model(8))) as engine:
         ready = engine.ready()
         assert ready.dequantised == (ready.device == "cpu")
         assert "Paris" in engine.ask(submit("a", PARIS, max_completion_tokens=12)).text
         alone = engine.ask(seeded).text
-        beside = msgspec.structs.replace(seeded, request_id="t", seed=None)
+        beside = msgspec.structs.replace(seeded, request_id="t", sampling=wire.Sampling())
         engine.send(beside, seeded)
         assert engine.answers("s", "t")["s"].text == alone
 

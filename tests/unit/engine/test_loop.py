@@ -1,16 +1,17 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from gateway.contracts.chat import FinishReason
+from gateway.contracts.scoring import PositionScore
 from gateway.contracts.scripted import FaultKind, ScriptedAnswer, ScriptedFault, ScriptedModel
-from gateway.engine.handoff import Event, Inbox, Outbox, Remove, RowsFaulted, Stepped, StopLoop
+from gateway.engine.handoff import Event, Inbox, Outbox, Remove, RowsFaulted, ScoreAdvanced, Stepped, StopLoop
 from gateway.engine.loop import Loop
-from gateway.engine.runner import RowSpec
+from gateway.engine.runner import RowsError, RowSpec, RowToken, ScoreSpec
 from gateway.engine.scripted_runner import ScriptedRunner
 from gateway.engine.scripted_tokenizer import END, ScriptedTokenizer
-from gateway.wire import WireMessage
+from gateway.wire import Sampling, WireMessage
 
 WAIT_S = 10.0
 MODEL = ScriptedModel(
@@ -23,16 +24,22 @@ MODEL = ScriptedModel(
 class RunningLoop:
     """A Loop on its own thread; the test stands where the text thread does."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Callable[[ScriptedModel], ScriptedRunner] = ScriptedRunner) -> None:
         self.inbox, self._outbox = Inbox(), Outbox()
+        self._kind = kind
         self.runners: list[ScriptedRunner] = []
-        loop = Loop(self._make_runner, self.inbox, self._outbox)
+        loop = Loop(self._make_runner, self.inbox, self._outbox, scorer=self._score)
         self.thread = threading.Thread(target=loop.run)
         self.thread.start()
 
     def _make_runner(self) -> ScriptedRunner:
-        self.runners.append(ScriptedRunner(MODEL))
+        self.runners.append(self._kind(MODEL))
         return self.runners[-1]
+
+    @staticmethod
+    def _score(spec: ScoreSpec) -> Iterator[tuple[PositionScore, ...]]:
+        """Give nothing, in as many chunks as there are tokens."""
+        return (() for _ in spec.tokens)
 
     def events_until(self, *, idle: bool = True) -> list[Event]:
         """Return what the loop emits up to the first event that leaves no rows (or, not `idle`, any event)."""
@@ -55,7 +62,7 @@ def loop() -> Iterator[RunningLoop]:
 
 def _spec(row: int, text: str) -> RowSpec:
     prompt = tuple(ScriptedTokenizer().encode_chat([WireMessage("user", text)], {}))
-    return RowSpec(row=row, prompt=prompt, max_tokens=10_000_000, temperature=0.0, top_p=1.0, seed=None)
+    return RowSpec(row=row, prompt=prompt, max_tokens=10_000_000, sampling=Sampling())
 
 
 def test_a_row_decodes_to_its_end_and_is_not_held_after_it(loop: RunningLoop) -> None:
@@ -98,3 +105,93 @@ def test_the_loop_returns_when_told_to_stop_while_rows_are_held(loop: RunningLoo
     loop.events_until(idle=False)
     loop.stop()
     assert not loop.thread.is_alive()
+
+
+def test_a_long_score_takes_one_chunk_between_two_steps(loop: RunningLoop) -> None:
+    loop.inbox.put(_spec(1, "endless"))
+    loop.events_until(idle=False)
+    loop.inbox.put(ScoreSpec(row=2, tokens=tuple(range(50)), scored_from=1, top_k=0))
+    events: list[Event] = []
+    while not any(isinstance(event, ScoreAdvanced) and event.ended for event in events):
+        events.extend(loop.events_until(idle=False))
+    kinds = [type(event) for event in events]
+    first, last = kinds.index(ScoreAdvanced), len(kinds) - kinds[::-1].index(ScoreAdvanced)
+    assert kinds[first:last] == [ScoreAdvanced, Stepped] * 50 + [ScoreAdvanced]
+    assert all(event.tokens for event in events if isinstance(event, Stepped))
+
+
+def test_a_score_without_rows_runs_to_its_end_and_a_removed_one_stops(loop: RunningLoop) -> None:
+    loop.inbox.put(ScoreSpec(row=1, tokens=(1, 2, 3), scored_from=1, top_k=0))
+    loop.inbox.put(ScoreSpec(row=2, tokens=tuple(range(1_000_000)), scored_from=1, top_k=0))
+    rows: list[int] = []
+    while 2 not in rows:
+        rows += [event.row for event in loop.events_until(idle=False) if isinstance(event, ScoreAdvanced)]
+    assert rows[:5] == [1, 1, 1, 1, 2]
+    loop.inbox.put(Remove(2))
+    loop.inbox.put(_spec(3, "hello"))
+    ended = False
+    while not ended:
+        steps = [event for event in loop.events_until(idle=False) if isinstance(event, Stepped)]
+        ended = any(token.row == 3 and token.finish_reason for step in steps for token in step.tokens)
+    loop.inbox.put(_spec(4, "hello"))
+    assert not any(isinstance(event, ScoreAdvanced) for event in loop.events_until())
+
+
+class OneRowFails(ScriptedRunner):
+    """Says of row 2 alone that it failed, once."""
+
+    def step(self) -> Sequence[RowToken]:
+        if 2 in self._rows:
+            self.remove(2)
+            raise RowsError([2]) from ValueError("bad")
+        return super().step()
+
+
+def test_rows_that_failed_alone_are_answered_and_the_others_go_on(capfd: pytest.CaptureFixture[str]) -> None:
+    loop = RunningLoop(OneRowFails)
+    loop.inbox.put(_spec(1, "hello"))
+    loop.inbox.put(_spec(2, "hello"))
+    events = [*loop.events_until(), *loop.events_until()]
+    loop.stop()
+    fault = next(event for event in events if isinstance(event, RowsFaulted))
+    assert fault.rows == (2,)
+    assert "ValueError" in fault.message
+    assert "bad" in capfd.readouterr().err
+    tokens = [token for event in events if isinstance(event, Stepped) for token in event.tokens]
+    assert [token.token for token in tokens] == [*b"ok", END]
+    assert len(loop.runners) == 1
+
+
+class Untidy(ScriptedRunner):
+    """Has three things to tidy up, and is given a row while it is at the first of them."""
+
+    def __init__(self, model: ScriptedModel) -> None:
+        super().__init__(model)
+        self.left = 3
+        self.log: list[str] = []
+        self.arrive = threading.Event()
+        self.arrived = threading.Event()
+
+    def tidy(self) -> bool:
+        if self.left == 3:
+            self.arrive.set()
+            self.arrived.wait(WAIT_S)
+        self.left -= 1
+        self.log.append("tidied")
+        return self.left > 0
+
+    def insert(self, spec: RowSpec) -> None:
+        self.log.append("inserted")
+        super().insert(spec)
+
+
+def test_what_can_wait_is_done_while_no_rows_are_held_and_a_row_comes_before_it() -> None:
+    loop = RunningLoop(Untidy)
+    runner = loop.runners[0]
+    assert isinstance(runner, Untidy)
+    runner.arrive.wait(WAIT_S)
+    loop.inbox.put(_spec(1, "hello"))
+    runner.arrived.set()
+    loop.events_until()
+    loop.stop()
+    assert runner.log[:2] == ["tidied", "inserted"]

@@ -1,102 +1,195 @@
-"""The real BatchGenerator on a model of two small random layers: what must hold for any weights."""
+"""The real runner on a model of two small random layers: what must hold for any weights."""
 
 from typing import Any
 
 import mlx.core as mx
+import msgspec
 import pytest
-from mlx_lm.models import llama
 
 from gateway.contracts.chat import FinishReason
-from gateway.engine.mlx_runner import LostRowsError, MlxRunner
-from gateway.engine.runner import RowSpec
+from gateway.engine.decoding import LostRowsError
+from gateway.engine.mlx_runner import MlxRunner
+from gateway.engine.prefix_cache import PrefixCache
+from gateway.engine.row_plan import RowPlan
+from gateway.engine.runner import RowsError, RowSpec, RowToken
+from tests.support.random_llama import assert_same_answer, decode, ids, row, words
 
-VOCABULARY = 300
+KV_BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 4
+"""Layers x (keys, values) x heads x head size x float32."""
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    mx.random.seed(5)
-    arguments = llama.ModelArgs(
-        model_type="llama",
-        hidden_size=64,
-        num_hidden_layers=2,
-        intermediate_size=128,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        rms_norm_eps=1e-5,
-        vocab_size=VOCABULARY,
+def _runner(
+    model: Any,
+    *,
+    end_tokens: tuple[int, ...] = (),
+    max_rows: int = 16,
+    prefill_step_tokens: int = 64,
+    weights_in_tokens: int = 1000,
+    prefixes: PrefixCache | None = None,
+) -> MlxRunner:
+    return MlxRunner(
+        model,
+        end_tokens=end_tokens,
+        max_rows=max_rows,
+        prefill_step_tokens=prefill_step_tokens,
+        step_bytes=weights_in_tokens * KV_BYTES_PER_TOKEN,
+        prefixes=prefixes,
     )
-    return llama.Model(arguments)
 
 
-def _runner(model: Any, *, end_tokens: tuple[int, ...] = (), max_rows: int = 8) -> MlxRunner:
-    return MlxRunner(model, end_tokens=end_tokens, max_rows=max_rows, prefill_step_tokens=4)
+_answers: dict[bytes, list[int]] = {}
 
 
-def _spec(row: int, prompt: tuple[int, ...] = (1, 2, 3), **overrides: Any) -> RowSpec:
-    fields: dict[str, Any] = {"max_tokens": 12, "temperature": 0.0, "top_p": 1.0, "seed": None} | overrides
-    return RowSpec(row=row, prompt=prompt, **fields)
+def _alone(model: Any, spec: RowSpec) -> list[int]:
+    """Return the row's answer where nothing runs beside it."""
+    key = msgspec.msgpack.encode(msgspec.structs.replace(spec, row=0))
+    if key not in _answers:
+        _answers[key] = ids(decode(_runner(model), [spec])[spec.row])
+    return _answers[key]
 
 
-def _run(runner: MlxRunner, *specs: RowSpec, late: RowSpec | None = None) -> dict[int, list[int]]:
-    """Decode all rows to their ends; `late` joins after three steps."""
+def _mixed_rows(count: int) -> list[RowSpec]:
+    """Return rows of 1 to 200 tokens of prompt, greedy and seeded in turn."""
+    lengths = [3, 150, 1, 40, 90, 7, 200, 25, 60, 2, 120, 33, 80, 15, 180, 50]
+    return [
+        row(at, words(length, at), **({"temperature": 0.8, "top_p": 0.95, "seed": at} if at % 2 else {}))
+        for at, length in enumerate(lengths[:count], start=1)
+    ]
+
+
+# --- numerics ---
+
+
+@pytest.mark.parametrize("count", [2, 5, 16])
+@pytest.mark.parametrize("weights_in_tokens", [0, 10**6], ids=["several buckets", "one bucket"])
+def test_rows_decode_together_as_they_do_alone(llama: Any, count: int, weights_in_tokens: int) -> None:
+    specs = _mixed_rows(count)
+    runner = _runner(llama, weights_in_tokens=weights_in_tokens)
+    together = decode(runner, specs[: count // 2 + 1], late=specs[count // 2 + 1 :])
     for spec in specs:
-        runner.insert(spec)
-    tokens: dict[int, list[int]] = {spec.row: [] for spec in (*specs, *([late] if late else []))}
-    open_rows, steps = set(tokens), 0
-    while open_rows:
-        steps += 1
-        if late and steps == 4:
-            runner.insert(late)
-        for token in runner.step():
-            tokens[token.row].append(token.token)
-            if token.finish_reason:
-                open_rows.remove(token.row)
-    return tokens
+        assert_same_answer(llama, spec, _alone(llama, spec), ids(together[spec.row]))
 
 
-def test_rows_of_different_lengths_decode_together_as_they_do_alone(model: Any) -> None:
-    specs = [_spec(1), _spec(2, (9, 8, 7, 6, 5, 4, 3, 2, 1)), _spec(3, (100,))]
-    together = _run(_runner(model), *specs)
+@pytest.mark.parametrize("prefill_step_tokens", [1, 7, 500])
+def test_the_size_of_the_chunks_changes_no_answer(llama: Any, prefill_step_tokens: int) -> None:
+    spec = row(1, words(150, 3))
+    chunked = decode(_runner(llama, prefill_step_tokens=prefill_step_tokens), [spec])[1]
+    assert_same_answer(llama, spec, _alone(llama, spec), ids(chunked))
+
+
+def test_a_seeded_row_is_reproducible_whatever_runs_beside_it(llama: Any) -> None:
+    seeded = row(1, temperature=1.0, seed=11)
+    alone = _alone(llama, seeded)
+    noise = [row(number, (number, number), temperature=1.0) for number in (2, 3, 4)]
+    beside = decode(_runner(llama), [*noise, seeded], late=[row(5, temperature=0.7, top_p=0.9)])
+    assert_same_answer(llama, seeded, alone, ids(beside[1]))
+    assert _alone(llama, row(1, temperature=1.0, seed=12)) != alone
+
+
+# --- the prefix cache ---
+
+
+def test_a_hit_answers_as_a_miss_and_says_what_was_cached(llama: Any) -> None:
+    prefixes = PrefixCache(limit_bytes=10**9)
+    system = words(100, 1)
+    specs = [row(number, (*system, *words(20, number))) for number in range(1, 6)]
+    specs += [row(number, spec.prompt, temperature=0.9, seed=number) for number, spec in enumerate(specs, start=6)]
     for spec in specs:
-        assert _run(_runner(model), spec)[spec.row] == together[spec.row]
+        answer = decode(_runner(llama, prefixes=prefixes), [spec])[spec.row]
+        assert_same_answer(llama, spec, _alone(llama, spec), ids(answer))
+        expected = 0 if spec.row == 1 else 100 if spec.row < 6 else 119
+        assert {token.cached_tokens for token in answer} == {expected}
+    assert (prefixes.counts().hits, prefixes.counts().misses) == (9, 1)
 
 
-def test_a_row_that_joins_later_decodes_as_it_does_alone(model: Any) -> None:
-    late = _spec(2, (9, 8, 7, 6, 5, 4, 3, 2, 1))
-    assert _run(_runner(model), _spec(1), late=late)[2] == _run(_runner(model), late)[2]
+def test_the_second_turn_of_a_chat_computes_its_new_tokens_only(llama: Any) -> None:
+    runner = _runner(llama, prefixes=PrefixCache(limit_bytes=10**9))
+    first = row(1, words(50, 1))
+    answer = ids(decode(runner, [first])[1])
+    second = row(2, (*first.prompt, *answer, *words(10, 2)))
+    token = decode(runner, [second])[2][0]
+    assert token.cached_tokens == 50 + 12
+    assert_same_answer(llama, second, _alone(llama, second), ids(decode(runner, [row(3, second.prompt)])[3]))
 
 
-def test_a_seeded_row_is_reproducible_whatever_runs_beside_it(model: Any) -> None:
-    seeded = _spec(1, temperature=1.0, seed=11)
-    alone = _run(_runner(model), seeded)[1]
-    noise = [_spec(row, (row, row), temperature=1.0) for row in (2, 3, 4)]
-    assert _run(_runner(model), *noise, seeded, late=_spec(5, temperature=0.7, top_p=0.9))[1] == alone
-    assert _run(_runner(model), _spec(1, temperature=1.0, seed=12))[1] != alone
+def test_a_prompt_that_is_cached_whole_leaves_its_last_token_to_compute(llama: Any) -> None:
+    runner = _runner(llama, prefixes=PrefixCache(limit_bytes=10**9))
+    spec = row(1, words(50, 1))
+    first = decode(runner, [spec])[1]
+    again = decode(runner, [row(2, spec.prompt)])[2]
+    assert again[0].cached_tokens == 49
+    assert_same_answer(llama, spec, ids(first), ids(again))
 
 
-def test_an_end_token_stops_a_row_and_the_limit_cuts_it(model: Any) -> None:
-    free = _run(_runner(model), _spec(1))[1]
+def test_rows_that_arrive_together_compute_what_they_share_once(llama: Any) -> None:
+    system = words(300, 1)
+    specs = [row(number, (*system, *words(10, number))) for number in range(1, 9)]
+    prefixes = PrefixCache(limit_bytes=10**9)
+    answers = decode(_runner(llama, prefixes=prefixes), specs)
+    assert [answers[spec.row][0].cached_tokens for spec in specs] == [0] + [300] * 7
+    for spec in specs:
+        assert_same_answer(llama, spec, _alone(llama, spec), ids(answers[spec.row]))
+
+
+def test_a_row_that_turns_the_cache_off_neither_takes_nor_gives(llama: Any) -> None:
+    prefixes = PrefixCache(limit_bytes=10**9)
+    runner = _runner(llama, prefixes=prefixes)
+    off = row(1, words(50, 1), prefix_cache=False)
+    decode(runner, [off])
+    assert prefixes.counts().held_bytes == 0
+    assert decode(runner, [row(2, off.prompt)])[2][0].cached_tokens == 0
+    assert decode(runner, [row(3, off.prompt, prefix_cache=False)])[3][0].cached_tokens == 0
+
+
+def test_what_was_computed_of_a_row_that_is_removed_is_kept(llama: Any) -> None:
+    runner = _runner(llama, prefixes=PrefixCache(limit_bytes=10**9))
+    spec = row(1, words(200, 1))
+    runner.insert(spec)
+    runner.step()
+    runner.remove(1)
+    assert decode(runner, [row(2, spec.prompt)])[2][0].cached_tokens == 64
+
+
+def test_a_cache_that_fails_costs_nobody_an_answer(
+    llama: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prefixes = PrefixCache(limit_bytes=10**9)
+    spec = row(1, words(50, 1))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("[malloc] Unable to allocate")
+
+    monkeypatch.setattr(prefixes, "keep", fail)
+    assert len(decode(_runner(llama, prefixes=prefixes), [spec])[1]) == 12
+    assert "Unable to allocate" in capfd.readouterr().err
+
+
+# --- joining and leaving ---
+
+
+def test_an_end_token_stops_a_row_and_the_limit_cuts_it(llama: Any) -> None:
+    free = _alone(llama, row(1))
     assert len(free) == 12
     end = free[5]
-    runner = _runner(model, end_tokens=(end,))
-    runner.insert(_spec(1))
-    tokens = [token for _ in range(20) for token in runner.step()]
-    assert [token.token for token in tokens] == free[: free.index(end) + 1]
+    tokens = decode(_runner(llama, end_tokens=(end,)), [row(1)])[1]
+    assert ids(tokens) == free[: free.index(end) + 1]
     assert tokens[-1].finish_reason is FinishReason.STOP
 
 
-def test_more_rows_than_the_limit_wait_and_are_all_answered(model: Any) -> None:
-    specs = [_spec(row, (row,)) for row in range(1, 6)]
-    assert all(len(tokens) == 12 for tokens in _run(_runner(model, max_rows=2), *specs).values())
+def test_more_rows_than_the_limit_wait_and_are_all_answered(llama: Any) -> None:
+    specs = [row(number, (number,)) for number in range(1, 6)]
+    assert all(len(tokens) == 12 for tokens in decode(_runner(llama, max_rows=2), specs).values())
 
 
-@pytest.mark.parametrize("steps", [0, 1, 4])
-def test_a_row_may_leave_in_line_in_prefill_or_while_it_decodes(model: Any, steps: int) -> None:
-    runner = _runner(model)
-    expected = _run(_runner(model), _spec(1))[1]
-    runner.insert(_spec(1))
-    runner.insert(_spec(2, tuple(range(1, 11))))
+@pytest.mark.parametrize("steps", [0, 1, 2, 4])
+@pytest.mark.parametrize("prefixes", [None, PrefixCache(limit_bytes=10**9)], ids=["no cache", "cache"])
+def test_a_row_may_leave_in_line_in_prefill_or_while_it_decodes(
+    llama: Any, steps: int, prefixes: PrefixCache | None
+) -> None:
+    runner = _runner(llama, prefill_step_tokens=4, prefixes=prefixes)
+    expected = _alone(llama, row(1))
+    runner.insert(row(1))
+    runner.insert(row(2, range(1, 11)))
     tokens = [token for _ in range(steps) for token in runner.step()]
     runner.remove(2)
     runner.remove(2)
@@ -105,13 +198,189 @@ def test_a_row_may_leave_in_line_in_prefill_or_while_it_decodes(model: Any, step
     assert not [token for token in tokens if token.row == 2 and token.finish_reason]
 
 
-def test_rows_that_the_generator_lost_are_an_error_and_no_silence(model: Any) -> None:
-    runner = _runner(model)
-    runner.insert(_spec(1))
-    runner._generator.remove([0])  # pyright: ignore[reportPrivateUsage] - the loss has no other cause to inject
-    with pytest.raises(LostRowsError):
+def test_without_rows_a_step_does_nothing(llama: Any) -> None:
+    assert _runner(llama).step() == []
+
+
+def test_a_row_joins_at_the_next_step_and_its_place_is_free_after_its_last(llama: Any) -> None:
+    runner = _runner(llama, max_rows=2)
+    runner.insert(row(1, max_tokens=100))
+    runner.insert(row(2, max_tokens=2))
+    while not any(token.finish_reason for token in runner.step()):
+        pass
+    runner.insert(row(3))
+    steps = 0
+    while not any(token.row == 3 for token in runner.step()):
+        steps += 1
+    assert steps == 1
+
+
+# --- the pace of prompts ---
+
+
+class Steps:
+    """A clock under which a decode step takes 10 ms and a prompt token 1 ms, as the model is called."""
+
+    def __init__(self, model: Any) -> None:
+        self.now_s = 0.0
+        self.chunks: list[int] = []
+        self._model = model
+
+    def __call__(self, tokens: mx.array, **options: Any) -> mx.array:
+        if tokens.shape[1] == 1:
+            self.now_s += 0.010
+        else:
+            self.chunks.append(tokens.size)
+            self.now_s += 0.001 * tokens.size
+        return self._model(tokens, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def test_while_streams_run_a_long_prompt_comes_in_small_chunks_and_each_step_gives_every_stream_a_token(
+    llama: Any,
+) -> None:
+    model = Steps(llama)
+    runner = MlxRunner(
+        model,  # pyright: ignore[reportArgumentType] - it is called as the model is
+        end_tokens=(),
+        max_rows=16,
+        prefill_step_tokens=512,
+        step_bytes=10**9,
+        prefixes=None,
+        clock=lambda: model.now_s,
+    )
+    for number in range(1, 9):
+        runner.insert(row(number, words(10, number), max_tokens=10_000))
+    while len(runner.step()) < 8:
+        pass
+    model.chunks.clear()
+    runner.insert(row(9, words(1000, 9)))
+    gaps_s: list[float] = []
+    tokens: list[RowToken] = []
+    while not any(token.row == 9 for token in tokens):
+        before_s = model.now_s
+        tokens = list(runner.step())
+        assert len(tokens) >= 8
+        gaps_s.append(model.now_s - before_s)
+    assert sum(model.chunks) == 999
+    assert max(gaps_s[:-2]) <= 2 * (0.010 + 0.001 * model.chunks[-1])
+    assert max(model.chunks) <= 16
+
+
+def test_without_streams_a_long_prompt_comes_in_full_chunks(llama: Any) -> None:
+    model = Steps(llama)
+    runner = MlxRunner(
+        model,  # pyright: ignore[reportArgumentType] - it is called as the model is
+        end_tokens=(),
+        max_rows=16,
+        prefill_step_tokens=256,
+        step_bytes=10**9,
+        prefixes=None,
+        clock=lambda: model.now_s,
+    )
+    decode(runner, [row(1, words(1000, 1), max_tokens=1)])
+    assert model.chunks == [256, 256, 256, 231]
+
+
+def test_a_short_prompt_does_not_wait_behind_a_long_one(llama: Any) -> None:
+    runner = _runner(llama, prefill_step_tokens=64)
+    runner.insert(row(1, words(2000, 1)))
+    runner.step()
+    runner.insert(row(2, words(30, 2)))
+    steps = 0
+    while not any(token.row == 2 for token in runner.step()):
+        steps += 1
+    assert steps <= 4
+
+
+def test_a_long_prompt_is_not_starved_by_short_ones(llama: Any) -> None:
+    runner = _runner(llama, prefill_step_tokens=64, max_rows=1000)
+    runner.insert(row(1, words(640, 1), max_tokens=1))
+    numbers = iter(range(2, 1000))
+    for _ in range(60):
+        runner.insert(row(next(numbers), words(60, 2), max_tokens=1))
+        if any(token.row == 1 for token in runner.step()):
+            return
+    pytest.fail("the long prompt has no token after 60 steps")
+
+
+# --- buckets ---
+
+
+def test_a_long_row_decodes_apart_from_short_ones_which_advance_every_step(llama: Any) -> None:
+    runner = _runner(llama, prefill_step_tokens=4096, weights_in_tokens=1000)
+    runner.insert(row(9, words(1500, 9), max_tokens=200))
+    runner.step()
+    for number in range(1, 9):
+        runner.insert(row(number, words(20, number), max_tokens=200))
+    while len(runner.step()) < 8:
+        pass
+    told = [{token.row for token in runner.step()} for _ in range(50)]
+    assert all(rows >= set(range(1, 9)) for rows in told)
+    assert any(9 in rows for rows in told)
+    assert sorted(batch.shape.longest > 1000 for batch in runner.batches) == [False, True]
+    assert sorted(len(batch) for batch in runner.batches) == [1, 8]
+
+
+# --- faults ---
+
+
+class Failing:
+    """A model that raises when a token is among those that it is called for."""
+
+    def __init__(self, model: Any, token: int) -> None:
+        self._model = model
+        self._token = token
+
+    def __call__(self, tokens: mx.array, **options: Any) -> mx.array:
+        if bool(mx.any(tokens == self._token).item()):
+            raise RuntimeError("[metal::malloc] out of memory")
+        return self._model(tokens, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def test_a_prompt_that_fails_takes_no_other_row_with_it(llama: Any) -> None:
+    expected = _alone(llama, row(1))
+    runner = _runner(Failing(llama, 299))
+    runner.insert(row(1))
+    tokens = [*runner.step(), *runner.step(), *runner.step()]
+    runner.insert(row(2, (5, 299, 6)))
+    with pytest.raises(RowsError) as failure:
         runner.step()
+    assert failure.value.rows == (2,)
+    tokens += [token for _ in range(20) for token in runner.step()]
+    assert ids(tokens) == expected
 
 
-def test_without_rows_a_step_does_nothing(model: Any) -> None:
-    assert _runner(model).step() == []
+def test_rows_that_mlx_lm_lost_are_an_error_and_no_silence(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that raises makes mlx-lm drop its batch: its `next` then returns nothing, for ever."""
+
+    class Raising(RowPlan):
+        @property
+        def sampler(self) -> Any:
+            def fail(_: mx.array) -> mx.array:
+                raise ValueError
+
+            return fail
+
+    runner = _runner(llama)
+    decoding = [row(1), row(2)]
+    for spec in decoding:
+        runner.insert(spec)
+    while not runner.step():
+        pass
+    monkeypatch.setattr("gateway.engine.decoding.RowPlan", Raising)
+    runner.insert(row(3))
+
+    def three_steps() -> None:
+        for _ in range(3):
+            runner.step()
+
+    with pytest.raises(ValueError):  # noqa: PT011 - it is the sampler's own
+        three_steps()
+    with pytest.raises(LostRowsError):
+        three_steps()

@@ -50,8 +50,8 @@ def _stream(tokenizer: WrappedTokenizer, tokens: list[int]) -> list[str]:
 def test_deltas_put_together_are_the_decoded_text_without_what_is_no_text(wrapper: Any, tokens: list[int]) -> None:
     text = [token for token in tokens if token not in SPECIAL and token < VOCABULARY]
     streamed = "".join(_stream(WrappedTokenizer(wrapper), tokens))
-    # mlx-lm leaves out a space in front of the whole text.
-    assert streamed == wrapper.decode(text).removeprefix(" ")
+    # mlx-lm leaves out a space in front of the whole text, and shows byte 0 as the letter that stands for it.
+    assert streamed == wrapper.decode(text).removeprefix(" ").replace("\0", "Ā")
 
 
 @given(text=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x3FFFF, codec="utf-8", exclude_characters="<|>")))

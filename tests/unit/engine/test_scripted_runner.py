@@ -10,7 +10,7 @@ from gateway.contracts.scripted import FaultKind, ScriptedAnswer, ScriptedFault,
 from gateway.engine.runner import RowSpec
 from gateway.engine.scripted_runner import ScriptedError, ScriptedRunner
 from gateway.engine.scripted_tokenizer import END, ScriptedTokenizer
-from gateway.wire import WireMessage
+from gateway.wire import Sampling, WireMessage
 
 MODEL = ScriptedModel(
     answers=(
@@ -27,7 +27,7 @@ MODEL = ScriptedModel(
 
 def _spec(row: int, text: str, max_tokens: int = 100) -> RowSpec:
     prompt = tuple(ScriptedTokenizer().encode_chat([WireMessage("user", text)], {}))
-    return RowSpec(row=row, prompt=prompt, max_tokens=max_tokens, temperature=1.0, top_p=1.0, seed=None)
+    return RowSpec(row=row, prompt=prompt, max_tokens=max_tokens, sampling=Sampling())
 
 
 def _runner(sleep: Callable[[float], None] = lambda _: None) -> ScriptedRunner:
@@ -92,6 +92,22 @@ def test_memory_is_what_the_script_declares_for_the_tokens_that_are_held() -> No
     assert runner.memory().active_bytes == 1000 + 10 * len("<france>")
     runner.step()
     assert runner.memory().active_bytes == 1000 + 10 * (len("<france>") + 1)
+
+
+def test_what_a_prompt_shares_with_an_earlier_row_counts_as_cached() -> None:
+    runner = _runner()
+
+    def cached_tokens(row: int, text: str, *, prefix_cache: bool = True) -> int:
+        runner.insert(msgspec.structs.replace(_spec(row, text), prefix_cache=prefix_cache))
+        tokens = [token for _ in range(10) for token in runner.step()]
+        return tokens[0].cached_tokens
+
+    assert cached_tokens(1, "What is the capital of x?", prefix_cache=False) == 0
+    assert cached_tokens(2, "What is the capital of x?") == 0
+    assert cached_tokens(3, "What is the capital of y?") == len("<What is the capital of ")
+    assert cached_tokens(4, "What is the capital of z?", prefix_cache=False) == 0
+    assert cached_tokens(5, "What?") == 0
+    assert (runner.prefix_counts().hits, runner.prefix_counts().misses) == (1, 2)
 
 
 def test_a_pattern_that_is_none_is_found_before_the_first_request() -> None:

@@ -37,7 +37,7 @@ def test_a_prompt_without_a_user_message_has_no_last_one() -> None:
 
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(TemplateError, match="roles"):
-        ScriptedTokenizer().encode_chat([WireMessage("tool", "x")], {})
+        ScriptedTokenizer().encode_chat([WireMessage("critic", "x")], {})
 
 
 def test_the_plain_format_ends_where_the_assistant_begins() -> None:

@@ -67,12 +67,19 @@ class Bench:
         return command
 
     def accept(self, request: wire.Submit) -> RowSpec:
-        self.send(request)
-        accepted, spec = self.receive(), self.command()
-        assert isinstance(accepted, wire.Accepted)
+        accepted = self.park(request)
+        self.send(wire.Start(request_id=request.request_id, max_tokens=accepted.max_tokens))
+        spec = self.command()
         assert isinstance(spec, RowSpec)
-        assert accepted.prompt_tokens == len(spec.prompt)
+        assert (accepted.prompt_tokens, accepted.max_tokens) == (len(spec.prompt), spec.max_tokens)
         return spec
+
+    def park(self, request: wire.Submit) -> wire.Accepted:
+        self.send(request)
+        accepted = self.receive()
+        assert isinstance(accepted, wire.Accepted)
+        assert self.inbox.take(wait=False) == []
+        return accepted
 
     def reject(self, request: wire.Submit) -> wire.Rejected:
         self.send(request)
@@ -112,17 +119,36 @@ def test_a_step_carries_every_rows_tokens_in_one_message(loaded: Bench) -> None:
 
 
 def test_the_row_gets_what_the_request_says_and_the_rest_of_the_window(loaded: Bench) -> None:
-    spec = loaded.accept(submit("a", "hello", temperature=0.5, top_p=0.9, seed=3))
+    spec = loaded.accept(submit("a", "hello", sampling=wire.Sampling(temperature=0.5, seed=3)))
     assert last_user_text(spec.prompt) == "hello"
-    assert (spec.temperature, spec.top_p, spec.seed) == (0.5, 0.9, 3)
+    assert spec.sampling == wire.Sampling(temperature=0.5, seed=3)
     assert spec.max_tokens == 100 - len(spec.prompt)
 
 
-def test_a_developer_message_is_a_system_message(loaded: Bench) -> None:
-    developer = (wire.WireMessage("developer", "be brief"), wire.WireMessage("user", "hi"))
-    system = (wire.WireMessage("system", "be brief"), wire.WireMessage("user", "hi"))
-    prompts = {loaded.accept(submit("a", "", messages=messages)).prompt for messages in (developer, system)}
-    assert len(prompts) == 1
+def test_a_start_may_lower_what_is_generated_and_never_raises_it(loaded: Bench) -> None:
+    accepted = loaded.park(submit("a", "hello", max_completion_tokens=9))
+    loaded.park(submit("b", "hello", max_completion_tokens=9))
+    assert accepted.max_tokens == 9
+    limits: list[int] = []
+    for request_id, max_tokens in (("b", 4), ("a", 99)):
+        loaded.send(wire.Start(request_id=request_id, max_tokens=max_tokens))
+        spec = loaded.command()
+        assert isinstance(spec, RowSpec)
+        limits.append(spec.max_tokens)
+    assert limits == [4, 9]
+
+
+def test_a_request_that_is_cancelled_before_its_start_is_forgotten(loaded: Bench) -> None:
+    loaded.park(submit("a", "hello"))
+    loaded.send(wire.Cancel(request_id="a"))
+    loaded.send(wire.Start(request_id="a", max_tokens=9))
+    loaded.accept(submit("b", "hello"))  # the only command there is
+
+
+def test_a_second_start_is_ignored(loaded: Bench) -> None:
+    loaded.accept(submit("a", "hello"))
+    loaded.send(wire.Start(request_id="a", max_tokens=9))
+    loaded.accept(submit("b", "hello"))
 
 
 def test_a_stop_string_ends_the_request_and_frees_its_row(loaded: Bench) -> None:
@@ -172,15 +198,17 @@ def test_steps_merge_while_the_parent_does_not_read(loaded: Bench) -> None:
     for _ in range(count):
         loaded.outbox.put(Stepped((RowToken(spec.row, ord("x"), None),), 1, EngineMemory()))
     loaded.outbox.put(Stepped((RowToken(spec.row, END, FinishReason.STOP),), 0, EngineMemory()))
-    text, frames, finished = "", 0, False
+    text, frames, steps, finished = "", 0, 0, False
     while not finished:
         step = loaded.receive()
         assert isinstance(step, wire.Step)
         frames += 1
+        steps += step.steps
         text += "".join(delta.text for delta in step.deltas)
         finished = any(delta.finish_reason for delta in step.deltas)
     assert text == "x" * count
     assert frames < count / 10
+    assert steps == count + 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +217,7 @@ def test_steps_merge_while_the_parent_does_not_read(loaded: Bench) -> None:
         ({"max_completion_tokens": 95}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages"),
         ({"max_completion_tokens": 101}, ErrorCode.INVALID_VALUE, "max_completion_tokens"),
         ({"messages": (wire.WireMessage("user", "x" * 100),)}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages"),
-        ({"messages": (wire.WireMessage("tool", "x"),)}, ErrorCode.INVALID_VALUE, "messages"),
+        ({"messages": (wire.WireMessage("critic", "x"),)}, ErrorCode.INVALID_VALUE, "messages"),
         ({"stop": ("a", "")}, ErrorCode.INVALID_VALUE, "stop"),
     ],
 )

@@ -1,0 +1,55 @@
+"""Prompts on their way into a KV cache, a chunk a step, before their rows decode."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+from mlx_lm.generate import PromptProcessingBatch
+from mlx_lm.models.cache import make_prompt_cache
+
+from gateway.engine.runner import RowSpec
+
+
+class PrefillRow:
+    def __init__(self, model: nn.Module, spec: RowSpec, cache: list[Any], cached_tokens: int) -> None:
+        """`cache` holds the prompt's first `cached_tokens`; with 0 it is ignored."""
+        self.spec = spec
+        self.cached_tokens = cached_tokens
+        self.cache: list[Any] = cache if cached_tokens else make_prompt_cache(model)
+        """One row's, one entry a layer."""
+        self.done_tokens = cached_tokens
+
+    @property
+    def left_tokens(self) -> int:
+        """What is to be computed but for the last token, which is decoding's first."""
+        return len(self.spec.prompt) - 1 - self.done_tokens
+
+
+def advance(model: nn.Module, rows: Sequence[PrefillRow], budget_tokens: int) -> int:
+    """Work on the next tokens of one row, or on all that is left of several, and return how many were computed.
+
+    Several are padded to the longest, so they should be alike.
+    """
+    rows = [row for row in rows if row.left_tokens]
+    if not rows:
+        return 0
+    if len(rows) == 1:
+        (row,) = rows
+        count = min(budget_tokens, row.left_tokens)
+        model(mx.array([row.spec.prompt[row.done_tokens : row.done_tokens + count]]), cache=row.cache)
+        mx.eval([layer.state for layer in row.cache])  # pyright: ignore[reportUnknownMemberType] - its stub types no arguments
+        row.done_tokens += count
+        return count
+    pieces = [list(row.spec.prompt[row.done_tokens : -1]) for row in rows]
+    batch = PromptProcessingBatch(
+        model,
+        list(range(len(rows))),
+        [row.cache for row in rows],
+        prefill_step_size=max(map(len, pieces)),
+    )
+    batch.prompt(pieces)
+    for at, row in enumerate(rows):
+        row.cache = batch.extract_cache(at)
+        row.done_tokens += len(pieces[at])
+    return sum(map(len, pieces))
