@@ -36,7 +36,7 @@ async def bootstrap(
         deployment = existing.get(settings.model)
         try:
             view = await gateway.register_variant(
-                RegisterVariant(source=settings.source), relative_allowed=True, on_progress=on_progress
+                registration_of(settings), relative_allowed=True, on_progress=on_progress
             )
         except GatewayError as error:
             if deployment is None or must_match:
@@ -66,6 +66,17 @@ def gate_policy(settings: GateSettings, *, state_dir: Path) -> GatePolicy:
         criteria=criteria,
         min_pairs=min_pairs,
         max_age_s=settings.max_age_s,
+    )
+
+
+def registration_of(settings: DeploymentSettings) -> RegisterVariant:
+    """Return what a caller of `POST /admin/variants` would have sent for this Deployment."""
+    return RegisterVariant(
+        source=settings.source,
+        adapter=settings.adapter,
+        draft=settings.draft,
+        kv_bits=settings.kv_bits,
+        kv_group_size=settings.kv_group_size,
     )
 
 

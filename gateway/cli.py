@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from gateway.bootstrap import bootstrap
 from gateway.console import Progress
@@ -21,7 +18,7 @@ from gateway.quantization import quantize_model
 from gateway.registry import Registry
 from gateway.server import blas_of, serve
 from gateway.service import Gateway
-from gateway.settings import DeploymentSettings, LoadedSettings, describe, load_settings
+from gateway.settings import DeploymentSettings, LoadedSettings, Settings, describe, load_settings
 from gateway.telemetry.logs import set_up_logging
 
 _STATE_DIR = click.option("--state-dir", help="Directory of the registry and of converted models.")
@@ -80,10 +77,10 @@ def demo(port: int, state_dir: str | None, exit_when_done: bool) -> None:
 def check_config(config: Path | None, **flags: object) -> None:
     """Print every setting with its origin, or the first that is wrong."""
     loaded = _load(config, flags)
-    table = Table("setting", "value", "origin", box=None)
-    for row in describe(loaded):
-        table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    rows = describe(loaded)
+    path_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for path, value, origin in rows:
+        click.echo(f"{path:<{path_width}}  {value:<{value_width}}  {origin}")
 
 
 @cli.command()
@@ -110,18 +107,18 @@ def main() -> None:
 async def _serve(loaded: LoadedSettings, *, model_given: bool) -> None:
     settings = loaded.settings
     with Progress() as progress:
-        if not settings.deployments:
-            builds = await embedded_builds(
-                (SERVED_BITS,), state_dir=Path(settings.state_dir), on_progress=progress.show
-            )
-            embedded = DeploymentSettings(model=MODEL_NAME, source=str(builds[SERVED_BITS]))
-            settings = msgspec.structs.replace(settings, deployments=(embedded,))
 
         async def prepare(gateway: Gateway, registry: Registry) -> None:
+            deployments = settings.deployments or (await _embedded(settings, progress),)
             await gateway.start()
-            await bootstrap(gateway, registry, settings.deployments, must_match=model_given, on_progress=progress.show)
+            await bootstrap(gateway, registry, deployments, must_match=model_given, on_progress=progress.show)
 
         await serve(settings, prepare=prepare)
+
+
+async def _embedded(settings: Settings, progress: Progress) -> DeploymentSettings:
+    builds = await embedded_builds((SERVED_BITS,), state_dir=Path(settings.state_dir), on_progress=progress.show)
+    return DeploymentSettings(model=MODEL_NAME, source=str(builds[SERVED_BITS]))
 
 
 def _warn_of_slow_blas(loaded: LoadedSettings) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from gateway.bootstrap import bootstrap
 from gateway.console import Progress
 from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
+from gateway.errors import StartError
 from gateway.fleet.blas import INSTALL_HINT
 from gateway.registry import Registry
 from gateway.server import blas_of, serve
@@ -30,6 +31,7 @@ _QUICK_TAG = "quick"
 _EXPECTED_MINUTES = {_FULL_TAG: 4, _QUICK_TAG: 15}
 _VERDICTS = {0, 10, 11, 13}
 """Exit codes of canary that are a verdict; others mean that the story broke off."""
+_INTERRUPTED = 130
 
 
 async def run_demo(settings: Settings, *, exit_when_done: bool) -> int:
@@ -40,42 +42,44 @@ async def run_demo(settings: Settings, *, exit_when_done: bool) -> int:
     console = Console(soft_wrap=True, highlight=False)
     started_s = time.monotonic()
     tag = _choose_tag(console, settings)
-    state_dir = Path(settings.state_dir)
-    home = state_dir / "demo"
-    home.mkdir(parents=True, exist_ok=True)
+    home = Path(settings.state_dir) / "demo"
+    _make_home(home)
     with (home / "gateway.log").open("w", encoding="utf-8") as log:
         set_up_logging(LogSettings(format="json"), log)
-        console.print("1. The embedded model, and its builds at 8, 5 and 4 bits, made by mlx-lm's own quantiser")
-        with Progress() as progress:
-            builds = await embedded_builds(
-                (SERVED_BITS, *CANDIDATE_BITS), state_dir=state_dir, on_progress=progress.show
-            )
-        deployment = DeploymentSettings(
-            model=MODEL_NAME, source=str(builds[SERVED_BITS]), gate=GateSettings(suite=_SUITE, tag=tag)
-        )
-        own = msgspec.structs.replace(settings, state_dir=str(home), deployments=(deployment,))
-        story = _Story(console, [builds[width] for width in CANDIDATE_BITS], tag, exit_when_done=exit_when_done)
-
-        async def prepare(gateway: Gateway, registry: Registry) -> None:
-            await registry.delete_deployment(MODEL_NAME)
-            await gateway.start()
-            await bootstrap(gateway, registry, own.deployments, must_match=True, on_progress=_silent)
-            console.print(f"2. Serving the {SERVED_BITS}-bit build as {MODEL_NAME}; the log is {log.name}")
-
-        await serve(own, prepare=prepare, when_ready=story.tell)
+        story = _Story(console, models=Path(settings.state_dir), log=log.name, tag=tag, exit_when_done=exit_when_done)
+        own = msgspec.structs.replace(settings, state_dir=str(home))
+        await serve(own, prepare=story.prepare, when_ready=story.tell)
     console.print(f"Stopped after {time.monotonic() - started_s:.0f} s.")
     return story.status
 
 
 class _Story:
-    """What happens once the server is ready."""
+    """What the demo serves, and what it does once that is ready."""
 
-    def __init__(self, console: Console, candidates: list[Path], tag: str, *, exit_when_done: bool) -> None:
+    def __init__(self, console: Console, *, models: Path, log: str, tag: str, exit_when_done: bool) -> None:
         self.status = 0
         self._console = console
-        self._candidates = candidates
+        self._models = models
+        self._log = log
         self._tag = tag
         self._exit_when_done = exit_when_done
+        self._candidates: list[Path] = []
+
+    async def prepare(self, gateway: Gateway, registry: Registry) -> None:
+        """Build the variants, and deploy the served one afresh whatever an earlier demo left."""
+        self._console.print("1. The embedded model, and its builds at 8, 5 and 4 bits, made by mlx-lm's own quantiser")
+        with Progress() as progress:
+            builds = await embedded_builds(
+                (SERVED_BITS, *CANDIDATE_BITS), state_dir=self._models, on_progress=progress.show
+            )
+        self._candidates = [builds[width] for width in CANDIDATE_BITS]
+        deployment = DeploymentSettings(
+            model=MODEL_NAME, source=str(builds[SERVED_BITS]), gate=GateSettings(suite=_SUITE, tag=self._tag)
+        )
+        await registry.delete_deployment(MODEL_NAME)
+        await gateway.start()
+        await bootstrap(gateway, registry, (deployment,), must_match=True, on_progress=_silent)
+        self._console.print(f"2. Serving the {SERVED_BITS}-bit build as {MODEL_NAME}; the log is {self._log}")
 
     async def tell(self, url: str) -> None:
         """Judge the candidates by the command that a person would use, then say how to go on."""
@@ -91,12 +95,23 @@ class _Story:
             judge.terminate()
             await judge.wait()
             raise
+        if code == _INTERRUPTED:
+            return  # Ctrl-C reaches canary too, and the server is about to stop
         self.status = 0 if code in _VERDICTS else 1
         self._console.print(_invitation(url), markup=False)
         if self._exit_when_done:
             signal.raise_signal(signal.SIGTERM)
         else:
             self._console.print("Serving on; Ctrl-C stops.")
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"state directory {home} cannot be made ({error.strerror}); name another with --state-dir."
+        ) from error
 
 
 def _choose_tag(console: Console, settings: Settings) -> str:
@@ -111,11 +126,14 @@ def _choose_tag(console: Console, settings: Settings) -> str:
 
 def _invitation(url: str) -> str:
     body = f'{{"model": "{MODEL_NAME}", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+    # Beside this Python, and found there whether or not its environment is active in the reader's shell.
+    canary, here = Path(sys.executable).with_name("canary"), Path.cwd()
+    canary = canary.relative_to(here) if canary.is_relative_to(here) else canary
     return (
         f"\n4. Try it:\n"
         f"   curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n"
-        f"   GATEWAY_URL={url} canary history\n"
-        f"   GATEWAY_URL={url} canary rollback\n"
+        f"   {canary} history --gateway {url}\n"
+        f"   {canary} rollback --gateway {url}\n"
     )
 
 

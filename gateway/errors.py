@@ -60,11 +60,11 @@ class NotFound(RequestError):
 
 
 class UnavailableError(GatewayError):
-    """`retry_after_s` is an honest estimate, sent as `Retry-After`."""
+    """`retry_after_s` is an honest estimate, sent as `Retry-After`; None where this machine will never do it."""
 
     default_code = ErrorCode.NOT_READY
 
-    def __init__(self, message: str, *, code: ErrorCode | None = None, retry_after_s: float = 1.0) -> None:
+    def __init__(self, message: str, *, code: ErrorCode | None = None, retry_after_s: float | None = 1.0) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
 

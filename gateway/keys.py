@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import StartError
 from gateway.settings import KeyRole, KeySettings
 
@@ -16,6 +17,7 @@ _SCHEME = "bearer"
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: KeyRole
+    scheduling_class: SchedulingClass
     secret_digest: bytes
     """SHA-256. A secret is a long random string, so a slow hash would add nothing but latency."""
 
@@ -59,7 +61,14 @@ def load_keys(settings: Iterable[KeySettings], *, environ: Mapping[str, str]) ->
                 " other: give each its own"
             )
         names[digest] = entry.name
-        keys.append(Key(name=entry.name, role=entry.role, secret_digest=digest))
+        keys.append(
+            Key(
+                name=entry.name,
+                role=entry.role,
+                scheduling_class=entry.scheduling_class,
+                secret_digest=digest,
+            )
+        )
     return KeyRing(keys)
 
 

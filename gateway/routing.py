@@ -7,6 +7,7 @@ import msgspec
 from gateway.contracts.deployments import Deployment
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Role
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import Variant
 from gateway.errors import NotFound
 
@@ -21,6 +22,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The public name, as the answer repeats it."""
     role: Role
     variant: Variant
+    scheduling_class: SchedulingClass
+    """In which line it waits."""
+    prefix_cache: bool = True
+    """Whether it shares KV with other requests that begin the same."""
 
 
 def deployment_of(model: str, deployments: Iterable[Deployment]) -> Deployment:
@@ -42,12 +47,17 @@ def model_not_found(model: str, served: Iterable[str]) -> NotFound:
     )
 
 
-def choose(deployment: Deployment, incumbent: Variant, pinned: Variant | None = None) -> Route:
+def choose(deployment: Deployment, incumbent: Variant, pinned: Variant | None, callers_class: SchedulingClass) -> Route:
     """Return the route of a request for the Deployment's model: to the pinned Variant, else to the incumbent.
 
-    A pin decides what answers; the digest decides the role, so a pinned incumbent counts as the incumbent.
-    `incumbent` is the Variant whose digest `deployment.incumbent` is.
+    A pin decides what answers; the digest decides the role, so a pinned incumbent counts as the incumbent. Whoever
+    pins evaluates, whatever the class of the caller's key. `incumbent` is the Variant whose digest
+    `deployment.incumbent` is.
     """
     variant = pinned or incumbent
-    role = Role.INCUMBENT if variant.digest == deployment.incumbent else Role.CANDIDATE
-    return Route(model=deployment.model, role=role, variant=variant)
+    return Route(
+        model=deployment.model,
+        role=Role.INCUMBENT if variant.digest == deployment.incumbent else Role.CANDIDATE,
+        variant=variant,
+        scheduling_class=SchedulingClass.EVALUATION if pinned else callers_class,
+    )

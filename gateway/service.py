@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from gateway import routing
+from gateway.choices import Choices, OneChoice, choice_submit, run_choices
 from gateway.contracts.admin import (
     EngineState,
     EngineView,
@@ -25,19 +26,29 @@ from gateway.contracts.chat import ChatRequest, ModelCard
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation, Role
+from gateway.contracts.scheduling import SchedulingClass
+from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.contracts.variants import EngineSpec, Variant
-from gateway.errors import EvaluationInvalid, GateError, InvalidRequest, NotFound, NotReady
+from gateway.errors import EvaluationInvalid, GateError, NotFound, NotReady
 from gateway.fleet.client import Generation
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.process import ProcessExit
 from gateway.keys import KeyRing
-from gateway.models import HubRepository, OnProgress, read_model_directory, resolve_source, variant_name
+from gateway.models import (
+    HubRepository,
+    OnProgress,
+    read_model_directory,
+    resolve_source,
+    variant_name,
+    with_options,
+)
 from gateway.models.fetch import fetch_repository
 from gateway.promotions import Promotions
 from gateway.registry import Registry
+from gateway.scoring import check_request, score_message
 from gateway.settings import Settings
+from gateway.submission import submit_of
 from gateway.telemetry.metrics import Metrics
-from gateway.wire import Submit, WireMessage
 
 _log = structlog.get_logger()
 
@@ -65,7 +76,7 @@ class Gateway:
         self.settings = settings
         self.keys = keys
         self.metrics = metrics
-        self.fleet = Fleet(settings, environ=environ, on_exit=self._note_exit)
+        self.fleet = Fleet(settings, environ=environ, on_exit=self._note_exit, metrics=metrics)
         self._registry = registry
         self._environ = environ
         self._deployments: dict[str, Deployment] = {}
@@ -102,7 +113,7 @@ class Gateway:
         self._closing = True
 
     def readiness(self) -> Readiness:
-        """Ready means: every Deployment's incumbent can take a request now."""
+        """Ready means: every Deployment's incumbent can take a request now, or is loaded when one comes."""
         problems = [
             f"{deployment.model}: {problem}"
             for deployment in self._deployments.values()
@@ -112,7 +123,12 @@ class Gateway:
             problems.insert(0, "shutting down")
         if not self._deployments:
             problems.append("no Deployment is configured")
-        return Readiness(ready=not problems, detail="; ".join(problems) or "ready", engines=self.engines())
+        idle = [
+            f"{deployment.model}: idle, loaded on demand"
+            for deployment in self._deployments.values()
+            if self.fleet.on_demand(self._incumbent(deployment).engine)
+        ]
+        return Readiness(ready=not problems, detail="; ".join(problems or idle) or "ready", engines=self.engines())
 
     # --- requests ---
 
@@ -127,30 +143,59 @@ class Gateway:
             for deployment in self._deployments.values()
         )
 
-    async def route(self, model: str, pin: str | None) -> routing.Route:
+    async def route(
+        self, model: str, pin: str | None, callers_class: SchedulingClass = SchedulingClass.INTERACTIVE
+    ) -> routing.Route:
         """Choose what answers. Raises NotFound for a model that is not deployed or a pin that is not registered."""
         deployment = routing.deployment_of(model, self._deployments.values())
         pinned = (await self.variant(pin)).variant if pin is not None else None
-        return routing.choose(deployment, self._incumbent(deployment), pinned)
+        return routing.choose(deployment, self._incumbent(deployment), pinned, callers_class)
 
     @asynccontextmanager
-    async def generate(self, route: routing.Route, request: ChatRequest) -> AsyncGenerator[Generation]:
+    async def generate(self, route: routing.Route, request: ChatRequest) -> AsyncGenerator[Choices | OneChoice]:
         """Run the request on the route's engine. Entering waits for the engine's yes, leaving early cancels."""
         if self._closing:
             raise NotReady("The gateway is shutting down.", code=ErrorCode.SHUTTING_DOWN)
-        submit = _submit(str(next(self._request_numbers)), route.variant, request)
-        async with self.fleet.generate(route.variant.engine, submit) as generation:
-            yield generation
+        submit = msgspec.structs.replace(submit_of("", route.variant, request), prefix_cache=route.prefix_cache)
+
+        def open_choice(index: int) -> AbstractAsyncContextManager[Generation]:
+            one = choice_submit(submit, index, request_id=str(next(self._request_numbers)))
+            return self.fleet.generate(route.variant.engine, one, route.scheduling_class)
+
+        async with run_choices(open_choice, request.n or 1) as choices:
+            yield choices
+
+    async def score(self, body: ScoreRequest) -> ScoreView:
+        """Score a given text with a Variant's engine, which is loaded for it where need be."""
+        check_request(body)
+        if self._closing:
+            raise NotReady("The gateway is shutting down.", code=ErrorCode.SHUTTING_DOWN)
+        reference = body.variant or (await self.deployment(body.model or "")).incumbent
+        variant = (await self.variant(reference)).variant
+        message = score_message(str(next(self._request_numbers)), variant, body)
+        async with self.fleet.generate(variant.engine, message, SchedulingClass.EVALUATION) as generation:
+            positions = await generation.scores()
+            return ScoreView(variant=variant.reference, token_count=generation.prompt_tokens, positions=positions)
 
     def render_metrics(self) -> tuple[bytes, str]:
-        views = self.engines()
-        incumbents = {self._incumbent(deployment).engine.digest for deployment in self._deployments.values()}
+        incumbents = self._incumbent_engines()
         self.metrics.engines_observed(
-            (Role.INCUMBENT if view.engine_digest in incumbents else Role.CANDIDATE, view) for view in views
+            ((Role.INCUMBENT if view.engine_digest in incumbents else Role.CANDIDATE, view) for view in self.engines()),
+            on_demand=any(
+                self.fleet.on_demand(self._incumbent(deployment).engine) for deployment in self._deployments.values()
+            ),
         )
         self.metrics.requests_changed(
-            running=sum(engine.running_count for engine in self.fleet.engines),
-            queued=sum(engine.waiting_count for engine in self.fleet.engines),
+            running=sum(engine.line.admission.running_count for engine in self.fleet.engines),
+            queued={
+                scheduling_class: self.fleet.waiting_count(scheduling_class) for scheduling_class in SchedulingClass
+            },
+        )
+        caches = [engine.prefix_cache for engine in self.fleet.engines]
+        self.metrics.memory_observed(
+            near_limit=self.fleet.memory.near_limit,
+            prefix_cache_held_bytes=sum(cache.held_bytes for cache in caches),
+            prefix_cache_stored_bytes=sum(cache.stored_bytes for cache in caches),
         )
         return self.metrics.render()
 
@@ -176,6 +221,9 @@ class Gateway:
             )
         else:
             variant = msgspec.structs.replace(found, name=name) if name else found
+        variant = await asyncio.to_thread(
+            self._with_options, variant, body, relative_allowed=relative_allowed, on_progress=on_progress
+        )
         view = await self._registry.add_variant(variant)
         self._variants[view.digest] = view
         return view
@@ -266,6 +314,22 @@ class Gateway:
 
     # --- inside ---
 
+    def _with_options(
+        self, variant: Variant, body: RegisterVariant, *, relative_allowed: bool, on_progress: OnProgress
+    ) -> Variant:
+        """Return the Variant with the adapter, draft and cache that the body declares. Blocks."""
+        engine = with_options(
+            variant.engine,
+            body,
+            relative_allowed=relative_allowed,
+            digest_cache=self._registry,
+            on_progress=on_progress,
+        )
+        name = variant.name
+        if body.name is None and body.adapter is not None:
+            name = f"{name}-{variant_name(body.adapter)}"
+        return msgspec.structs.replace(variant, name=name, engine=engine)
+
     def _adopt(self, deployment: Deployment) -> None:
         self._deployments[deployment.model] = deployment
         incumbent = self._incumbent(deployment)
@@ -286,7 +350,7 @@ class Gateway:
     def _problem(self, spec: EngineSpec) -> str:
         engine = self.fleet.find(spec)
         if engine is None:
-            return "its engine is not loaded"
+            return "" if self.fleet.on_demand(spec) else "its engine is not loaded"
         return "" if engine.state is EngineState.READY else f"its engine is {engine.state}. {engine.detail}".rstrip()
 
     def _view_of(self, spec: EngineSpec) -> EngineView:
@@ -304,38 +368,13 @@ class Gateway:
         _log.error("engine_exited", engine=spec.digest, role=role, detail=exit_.sentence)
 
     async def _keep_house(self) -> None:
-        interval_s = min(_HOUSEKEEPING_INTERVAL_S, self.settings.engine.idle_unload_s)
+        engine = self.settings.engine
+        limits_s = (engine.idle_unload_s, engine.incumbent_idle_unload_s or engine.idle_unload_s)
+        interval_s = min(_HOUSEKEEPING_INTERVAL_S, *limits_s)
         with contextlib.suppress(asyncio.CancelledError):
             while True:
                 await asyncio.sleep(interval_s)
-                self.fleet.retire_idle(keep=self._incumbent_engines())
-
-
-def _submit(request_id: str, variant: Variant, request: ChatRequest) -> Submit:
-    """Apply the Variant's prompt and defaults to a request."""
-    messages = [WireMessage(message.role, message.text) for message in request.messages]
-    system = variant.prompt.system
-    if system is not None and messages[0].role not in {"system", "developer"}:
-        messages.insert(0, WireMessage("system", system))
-    stop = (request.stop,) if isinstance(request.stop, str) else request.stop or ()
-    asked = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
-    limit = variant.limits.max_completion_tokens
-    if asked is not None and limit is not None and asked > limit:
-        raise InvalidRequest(
-            f"max_completion_tokens is {asked}; this model gives {limit} at most.", param="max_completion_tokens"
-        )
-    sampling = variant.sampling
-    return Submit(
-        request_id=request_id,
-        messages=tuple(messages),
-        template_arguments=variant.prompt.template_arguments,
-        max_completion_tokens=asked,
-        completion_limit=limit,
-        stop=stop,
-        temperature=request.temperature if request.temperature is not None else sampling.temperature,
-        top_p=request.top_p if request.top_p is not None else sampling.top_p,
-        seed=request.seed,
-    )
+                self.fleet.retire_idle(incumbents=self._incumbent_engines())
 
 
 def _unix_time(rfc3339: str) -> int:

@@ -16,6 +16,8 @@ import msgspec
 
 from gateway.contracts.digests import DIGEST_LENGTH
 from gateway.contracts.evaluations import Criterion, Profile
+from gateway.contracts.scheduling import SchedulingClass
+from gateway.contracts.variants import EngineOptions
 from gateway.models import variant_name
 from gateway.settings_origin import DEFAULT, Layer, build, environment_layer, leaves, merge, refuse, single, toml_layer
 
@@ -26,6 +28,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*]+)$")]
 Digest = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{DIGEST_LENGTH}}}$")]
 PublicName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$|^$")]
 
@@ -37,6 +40,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_body_bytes: Count = 4 * MIB
     drain_timeout_s: Seconds = 30.0
     """Requests in flight get this long to end after SIGTERM."""
+    keep_alive_interval_s: Seconds = 15.0
+    """A stream that has nothing to say for so long sends a comment; with the first one goes the status 200."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Web pages whose scripts may call the gateway, as `https://chat.example.org`; `*` is any, and needs API keys."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,27 +53,76 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_rows: Count = 16
     """Requests that decode together in one engine."""
     prefill_step_tokens: Count = 512
-    """Prompt tokens between two decode steps of the others: small keeps their pace even, large fills faster."""
-    cache_limit_bytes: Bytes = GIB
+    """Prompt tokens that one step works on while nobody's answer is under way; fewer while some are."""
+    prefix_cache_bytes: Bytes = GIB
+    """For KV of prompts and answers, kept for requests that begin the same, in each engine; 0 keeps none."""
+    prefix_cache_dir: Text | None = None
+    """Where that is written too, to outlive the engine. The files hold the conversations, as token ids."""
+    prefix_cache_dir_bytes: Bytes = 10 * GIB
+    """For each engine."""
+    cache_limit_bytes: Bytes = 512 * MIB
     """Of MLX's pool of free buffers, which otherwise grows to the memory limit."""
+    score_chunk_tokens: Count = 128
+    """Tokens that `/admin/score` works on between two decode steps; so many times the vocabulary, in float32, are the
+    logits that it holds at once."""
     restart_backoff_initial_s: Seconds = 0.5
     restart_backoff_max_s: Seconds = 30.0
     idle_unload_s: Seconds = 900.0
     """An engine that no Deployment names is unloaded after this long without a request."""
+    incumbent_idle_unload_s: Seconds | None = None
+    """Likewise one that serves a Deployment; the next request waits while it is loaded again. None never unloads it."""
+    default_completion_tokens: Count = 4096
+    """Generated at most for a request that names no maximum. Memory is set aside for all of them when it starts."""
     blas: Text = "auto"
     """Library preloaded into engines on Linux: `auto` searches, `none` takes MLX's own, else a path."""
 
 
-class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ClassSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the requests of one class, for each engine."""
+
     max_queued: Annotated[int, msgspec.Meta(ge=0)] = 256
+    """Requests that wait for a row at most; the next is refused."""
     timeout_s: Seconds = 120.0
+    """A request waits so long at most, the loading of its engine included."""
+
+
+class BatchSettings(ClassSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    timeout_s: Seconds = 3600.0
+    patience_s: Seconds = 10.0
+    """After so long, the first in the line goes before interactive requests, one each time."""
+
+
+class EvaluationSettings(ClassSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    timeout_s: Seconds = 600.0
+    patience_s: Seconds = 30.0
+    """As of batch."""
+    rows_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    """Share of an engine's rows that evaluations hold at most; never less than one row."""
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    interactive: ClassSettings = ClassSettings()
+    batch: BatchSettings = BatchSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def limits_of(self, scheduling_class: SchedulingClass) -> ClassSettings:
+        match scheduling_class:
+            case SchedulingClass.INTERACTIVE:
+                return self.interactive
+            case SchedulingClass.BATCH:
+                return self.batch
+            case SchedulingClass.EVALUATION:
+                return self.evaluation
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recommended_working_set_bytes: Count | None = None
     """None asks the device, and takes 75 % of the machine's memory where it does not say."""
     reserve_bytes: Bytes = GIB
-    """Kept free for what joins and removals allocate in passing."""
+    """Kept free for the activations of a step and for what is not the engines'."""
+    kv_floor_tokens: Count = 8192
+    """An engine is loaded only where a request of so many tokens fits beside its weights, and keeps room for it; the
+    context's length, where that is less."""
 
 
 class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +139,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_age_s: Seconds = 24 * 3600.0
 
 
-class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeploymentSettings(EngineOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: PublicName = ""
     """The public name. Left out, it is the last part of the source; it is never empty once settings are loaded."""
     source: Text
@@ -111,6 +167,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     secret_env: Text | None = None
     """Environment variable that holds the secret; this or `secret_file`."""
     secret_file: Text | None = None
+    scheduling_class: SchedulingClass = msgspec.field(default=SchedulingClass.INTERACTIVE, name="class")
+    """In which line its requests wait."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -217,6 +275,12 @@ def _check_reach(settings: Settings, layer: Layer) -> None:
             " one under [[keys]], or bind 127.0.0.1"
         )
         raise refuse("server.host", layer, problem)
+    if "*" in settings.server.cors_origins and not settings.keys:
+        problem = (
+            "allows any web page, which without API keys may then do everything: add a key under [[keys]], or name the"
+            " pages"
+        )
+        raise refuse("server.cors_origins", layer, problem)
 
 
 def is_loopback(host: str) -> bool:

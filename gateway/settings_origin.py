@@ -129,7 +129,7 @@ def _convert_table(value: object, schema: type[msgspec.Struct], path: str, layer
     if not isinstance(value, dict):
         raise refuse(path, layer, f"is a table: set one of {_names(schema)} in it")
     table = cast("Tree", value)
-    fields = {field.name: field for field in msgspec.structs.fields(schema)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(schema)}
     prefix = f"{path}." if path else ""
     for key in table:
         if key not in fields:
@@ -138,7 +138,7 @@ def _convert_table(value: object, schema: type[msgspec.Struct], path: str, layer
         if field.required and name not in table:
             raise refuse(path, layer, f"needs `{name}`: give it a value")
     return schema(
-        **{name: _convert(part, fields[name].type, prefix + name, layer) for name, part in table.items()},
+        **{fields[key].name: _convert(part, fields[key].type, prefix + key, layer) for key, part in table.items()},
     )
 
 
@@ -158,7 +158,7 @@ def _is_part(path: str, *, of: str) -> bool:
 
 
 def _names(schema: type[msgspec.Struct]) -> str:
-    return ", ".join(field.name for field in msgspec.structs.fields(schema))
+    return ", ".join(field.encode_name for field in msgspec.structs.fields(schema))
 
 
 def _lower_first(text: str) -> str:

@@ -35,6 +35,7 @@ def _package_suites() -> Path:
 
 def _read(manifest: Path) -> SuiteManifest:
     try:
-        return msgspec.toml.decode(manifest.read_bytes(), type=SuiteManifest)
+        # A byte order mark is formatting, as it is for canary.
+        return msgspec.toml.decode(manifest.read_bytes().decode("utf-8-sig"), type=SuiteManifest)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise StartError(f"{manifest} cannot be used ({error}): correct it, or name another suite") from error

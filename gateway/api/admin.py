@@ -4,11 +4,12 @@ from typing import Any
 
 from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
-from litestar.types import ControllerRouterHandler
 
 from gateway.api.auth import demand
 from gateway.api.body import BodyDecoder, read_json
+from gateway.api.disconnect import ClientDisconnected, unless_disconnected
 from gateway.contracts.admin import (
     EngineView,
     EvaluationSummary,
@@ -20,6 +21,7 @@ from gateway.contracts.admin import (
 )
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.service import Gateway
 from gateway.settings import KeyRole
 
@@ -27,6 +29,7 @@ _registration = BodyDecoder(RegisterVariant)
 _load = BodyDecoder(LoadRequest)
 _evaluation = BodyDecoder(Evaluation)
 _promotion = BodyDecoder(PromotionRequest)
+_score = BodyDecoder(ScoreRequest)
 
 
 @post("/admin/variants", status_code=200)
@@ -73,6 +76,20 @@ async def show_deployment(model: FromPath[str], gateway: NamedDependency[Gateway
     return await gateway.deployment(model.removeprefix("/"))
 
 
+@post("/admin/score", status_code=200)
+async def score(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> ScoreView:
+    """Say how likely each token of a given text is."""
+    body = await read_json(request, _score, gateway.settings.server)
+    views: list[ScoreView] = []
+
+    async def work() -> None:
+        views.append(await gateway.score(body))
+
+    if not await unless_disconnected(work(), request.receive):
+        raise ClientDisconnected
+    return views[0]
+
+
 @post("/admin/evaluations", status_code=200)
 async def record_evaluation(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> EvaluationSummary:
     """Record an Evaluation, once and for ever; the gateway recomputes its verdicts."""
@@ -106,7 +123,7 @@ async def list_promotions(
     return await gateway.promotions(model)
 
 
-ROUTES: tuple[ControllerRouterHandler, ...] = (
+ROUTES: tuple[HTTPRouteHandler, ...] = (
     register_variant,
     list_variants,
     show_variant,
@@ -115,6 +132,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     unload_engine,
     list_deployments,
     show_deployment,
+    score,
     record_evaluation,
     list_evaluations,
     show_evaluation,

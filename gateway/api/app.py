@@ -1,38 +1,72 @@
 """Put the HTTP side together."""
 
-from functools import partial
+from collections.abc import Sequence
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
 
 from gateway.api import admin, chat, health, models
 from gateway.api.auth import access_guard
 from gateway.api.disconnect import ClientDisconnected
 from gateway.api.errors import answer_error, answer_nobody
+from gateway.api.headers import limit_headers
+from gateway.api.openapi import document_route
 from gateway.api.record import name_response, recording
 from gateway.service import Gateway
 from gateway.settings import is_loopback
 
+ROUTES: tuple[HTTPRouteHandler, ...] = (
+    chat.create_chat_completion,
+    models.list_models,
+    models.retrieve_model,
+    health.health,
+    health.ready,
+    health.metrics,
+    *admin.ROUTES,
+)
+_READ_BY_PAGES = [
+    "openai-processing-ms",
+    "retry-after",
+    "x-gateway-variant",
+    "x-request-id",
+    "x-should-retry",
+]
 
-def create_app(gateway: Gateway) -> Litestar:
-    """Return the ASGI application over a Gateway that the caller starts before it and stops after it."""
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """Return the ASGI application over a Gateway that the caller starts before it and stops after it.
+
+    What records requests is outside of Litestar, whose own middleware sees none that no route takes.
+    """
+    return recording(create_litestar(gateway), gateway.metrics)
+
+
+def create_litestar(gateway: Gateway) -> Litestar:
+    server = gateway.settings.server
     return Litestar(
-        route_handlers=[
-            chat.create_chat_completion,
-            models.list_models,
-            models.retrieve_model,
-            health.health,
-            health.ready,
-            health.metrics,
-            *admin.ROUTES,
-        ],
+        route_handlers=[*ROUTES, document_route(ROUTES)],
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
-        guards=[access_guard(gateway.keys, loopback=is_loopback(gateway.settings.server.host))],
-        middleware=[partial(recording, metrics=gateway.metrics)],
+        guards=[
+            limit_headers,
+            access_guard(gateway.keys, loopback=is_loopback(server.host), cors_origins=server.cors_origins),
+        ],
         before_send=[name_response],
         exception_handlers={Exception: answer_error, ClientDisconnected: answer_nobody},
+        cors_config=_cors(server.cors_origins) if server.cors_origins else None,
         # Litestar's document would be wrong: it shows errors of Litestar's shape, and no body that body.py reads.
         openapi_config=None,
         # structlog is set up by the command line.
         logging_config=None,
+    )
+
+
+def _cors(origins: Sequence[str]) -> CORSConfig:
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=_READ_BY_PAGES,
     )

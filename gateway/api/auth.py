@@ -1,24 +1,28 @@
 """Who may call what: one table of every route, enforced before a request's body is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Scope
 
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import Forbidden, Unauthorized
 from gateway.keys import KeyRing
-from gateway.settings import KeyRole
+from gateway.settings import KeyRole, is_loopback
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 _METRICS = "/metrics"
 _ROLE_KEY = "key_role"
+_CLASS_KEY = "scheduling_class"
 
 ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/health"): None,
     ("GET", "/ready"): None,
+    ("GET", "/openapi.json"): None,
     # Open where the gateway is bound to loopback.
     ("GET", _METRICS): KeyRole.CHAT,
     # With a variant header it needs more: see chat.py.
@@ -33,6 +37,7 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
+    ("POST", "/admin/score"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
@@ -43,11 +48,18 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
 """The least role of each method and path; None needs no key. A route that is not here is refused to everybody."""
 
 
-def access_guard(keys: KeyRing, *, loopback: bool) -> Callable[[Connection, BaseRouteHandler], None]:
-    """Return the guard of all routes. `loopback` says that only this machine can reach the gateway."""
+def access_guard(
+    keys: KeyRing, *, loopback: bool, cors_origins: Collection[str] = ()
+) -> Callable[[Connection, BaseRouteHandler], None]:
+    """Return the guard of all routes.
+
+    `loopback` says that only this machine can reach the gateway, `cors_origins` which web pages may.
+    """
 
     def guard(connection: Connection, _: BaseRouteHandler) -> None:
         method, path = method_and_path(connection.scope)
+        if keys.is_open:
+            _refuse_web_pages(connection, cors_origins)
         if method == "OPTIONS":
             return
         if (method, path) not in ACCESS:
@@ -60,14 +72,47 @@ def access_guard(keys: KeyRing, *, loopback: bool) -> Callable[[Connection, Base
         if key is None:
             raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
         connection.scope["state"][_ROLE_KEY] = key.role
+        connection.scope["state"][_CLASS_KEY] = key.scheduling_class
         demand(connection, needed, f"{method} {path}")
 
     return guard
 
 
+def _refuse_web_pages(connection: Connection, allowed: Collection[str]) -> None:
+    """Raise Forbidden for what a page in this machine's browser sends, unless the page is among the allowed.
+
+    Without keys, whoever reaches loopback may do everything, and a browser reaches it for any page: with the page's own
+    name in `Host` where that name was made to resolve to loopback (DNS rebinding), else with the page in `Origin`.
+    """
+    host = connection.headers.get("host", "")
+    if not _names_loopback(f"//{host}"):
+        raise Forbidden(
+            f"Without API keys the gateway answers on loopback names only, and the Host header is {host!r}: ask "
+            "127.0.0.1 or localhost, or configure keys."
+        )
+    origin = connection.headers.get("origin")
+    if origin is not None and origin not in allowed and not _names_loopback(origin):
+        raise Forbidden(
+            f"Without API keys the gateway takes no requests from the web page {origin!r}: configure keys, or name "
+            "it in server.cors_origins."
+        )
+
+
+def _names_loopback(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
 def method_and_path(scope: Scope) -> tuple[str, str]:
     """Return the route's key in ACCESS: its parameters are names, as in `/v1/models/{model}`."""
     return cast("HTTPScope", scope)["method"], scope["path_template"]
+
+
+def scheduling_class_of(connection: Connection) -> SchedulingClass:
+    """Return the class of the caller's key; interactive where there are no keys."""
+    return connection.scope["state"].get(_CLASS_KEY, SchedulingClass.INTERACTIVE)
 
 
 def demand(connection: Connection, needed: KeyRole, what: str) -> None:

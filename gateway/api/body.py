@@ -19,11 +19,12 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 _PATH = re.compile(r"(?P<sentence>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(?:\d+|\.\.\.)\]")
-_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<found>[^`]+)`")
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`(?:, got `(?P<found>[^`]+)`)?")
 _OUT_OF_RANGE = re.compile(r"Expected `[^`]+` (?P<bound>(of length )?[<>=]+ \S+)")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<field>.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(?P<field>.*)`", re.DOTALL)
-_NOT_A_CHOICE = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
+_NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
+_NO_MATCH = re.compile(r"Expected `str` matching regex (?P<pattern>.*)", re.DOTALL)
 
 _PLAIN_NAMES = {
     "str": "a string",
@@ -103,12 +104,6 @@ class BodyDecoder(Generic[StructT]):
         path = ""
         if match := _PATH.fullmatch(sentence):
             sentence, path = match["sentence"], match["path"]
-        name = f"`{path}`" if path else "The body"
-        if match := _WRONG_TYPE.fullmatch(sentence):
-            message = f"{name} must be {_plain(match['expected'])}, not {_plain(match['found'])}."
-            return InvalidRequest(message, code=ErrorCode.INVALID_TYPE, param=path or None)
-        if match := _OUT_OF_RANGE.fullmatch(sentence):
-            return InvalidRequest(f"{name} must be {match['bound']}.", param=path or None)
         if match := _UNKNOWN_FIELD.fullmatch(sentence):
             field = _join(path, match["field"])
             message = f"`{field}` is no parameter that this gateway knows; leave it out."
@@ -116,11 +111,22 @@ class BodyDecoder(Generic[StructT]):
         if match := _MISSING_FIELD.fullmatch(sentence):
             field = _join(path, match["field"])
             return InvalidRequest(f"`{field}` is missing.", code=ErrorCode.MISSING_PARAMETER, param=field)
-        if match := _NOT_A_CHOICE.fullmatch(sentence):
+        name = f"`{path}`" if path else "The body"
+        code = ErrorCode.INVALID_VALUE
+        if match := _WRONG_TYPE.fullmatch(sentence):
+            code = ErrorCode.INVALID_TYPE
+            message = f"{name} must be {_plain(match['expected'])}"
+            message += f", not {_plain(match['found'])}." if match["found"] else "."
+        elif match := _OUT_OF_RANGE.fullmatch(sentence):
+            message = f"{name} must be {match['bound']}."
+        elif match := _NO_MATCH.fullmatch(sentence):
+            message = f"{name} must match the pattern {match['pattern']}."
+        elif match := _NOT_A_CHOICE.fullmatch(sentence):
             choices = _choices(inspect.type_info(self._kind), [step[1] for step in _STEP.finditer(path)])
             message = f"{name} must be {' or '.join(choices)}, not {match['value'][:_ECHO_LIMIT]}."
-            return InvalidRequest(message, param=path or None)
-        return InvalidRequest(f"{name}: {sentence}.", param=path or None)
+        else:
+            message = f"{name}: {sentence}."
+        return InvalidRequest(message, code=code, param=path or None)
 
 
 def _plain(types: str) -> str:
@@ -149,10 +155,8 @@ def _choices(kind: inspect.Type, steps: list[str | None]) -> Iterator[str]:
         case inspect.UnionType(types=kinds):
             for one in kinds:
                 yield from _choices(one, steps)
-        case inspect.StructType(fields=fields) if steps:
-            for field in fields:
-                if field.encode_name == steps[0]:
-                    yield from _choices(field.type, steps[1:])
+        case inspect.StructType() if steps:
+            yield from _choices_in(kind, steps)
         case inspect.VarTupleType(item_type=item) if steps:
             yield from _choices(item, steps[1:])
         case inspect.LiteralType(values=values) if not steps:
@@ -161,3 +165,12 @@ def _choices(kind: inspect.Type, steps: list[str | None]) -> Iterator[str]:
             yield from (repr(member.value) for member in cls)
         case _:
             pass
+
+
+def _choices_in(struct: inspect.StructType, steps: list[str | None]) -> Iterator[str]:
+    """Yield the same of a field of that Struct, or of the tag that tells it from others."""
+    if struct.tag_field is not None and [struct.tag_field] == steps:
+        yield repr(struct.tag)
+    for field in struct.fields:
+        if field.encode_name == steps[0]:
+            yield from _choices(field.type, steps[1:])

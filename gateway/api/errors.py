@@ -10,6 +10,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import ClientException, HTTPException, MethodNotAllowedException, NotFoundException
 
+from gateway.api.auth import ACCESS
 from gateway.api.disconnect import ClientDisconnected
 from gateway.api.record import record_of
 from gateway.contracts.chat import ErrorBody, ErrorObject
@@ -59,8 +60,12 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.INTERNAL_ERROR: ErrorRow(500, _SERVER),
 }
 
-_RETRIED_BY_CLIENTS_THOUGH_PERMANENT = 409
-"""The openai client repeats a 409 twice; ours all stay refused until the caller has read and changed something."""
+_PERMANENT = frozenset(code for code, row in TABLE.items() if row.status == 409) | {  # noqa: PLR2004 - HTTP's own number
+    ErrorCode.MEMORY_PRESSURE,
+    ErrorCode.ENGINE_START_FAILED,
+}
+"""Where nothing says when to ask again, asking is of no use: these stay refused until the caller has read and changed
+something. The openai client would repeat a 409 and a 503 twice."""
 
 
 def as_gateway_error(exception: Exception) -> GatewayError:
@@ -87,9 +92,10 @@ def answer_error(request: Request[Any, Any, Any], exception: Exception) -> Respo
     row = TABLE[error.code]
     record_of(request.scope).code = error.code
     headers = dict(exception.headers or {}) if isinstance(exception, HTTPException) else {}
-    if isinstance(error, UnavailableError):
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    if row.status == _RETRIED_BY_CLIENTS_THOUGH_PERMANENT:
+    retry_after_s = error.retry_after_s if isinstance(error, UnavailableError) else None
+    if retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(retry_after_s)))
+    elif error.code in _PERMANENT:
         headers["x-should-retry"] = "false"
     if error.code is ErrorCode.INVALID_API_KEY:
         headers["www-authenticate"] = "Bearer"
@@ -106,7 +112,8 @@ def _refusal(exception: HTTPException) -> GatewayError | None:
     """Return our error for a request that Litestar refuses, or None where the fault is not the client's."""
     match exception:
         case NotFoundException():
-            return NotFound("There is no such route here.")
+            offered = ", ".join(f"{method} {path}" for method, path in ACCESS if path.startswith("/v1/"))
+            return NotFound(f"There is no such route here; this gateway offers {offered}.")
         case MethodNotAllowedException():
             allowed = (exception.headers or {}).get("allow", "another one")
             return InvalidRequest(

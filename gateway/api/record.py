@@ -22,6 +22,8 @@ CLIENT_CLOSED_REQUEST = 499
 
 _UNLOGGED = frozenset({"/health", "/ready", "/metrics"})
 """Probes and scrapes come every few seconds and say nothing of the service."""
+_PATH_LIMIT = 100
+"""Characters of an unknown route's path that its line repeats."""
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _STATE_KEY = "request_record"
 
@@ -57,14 +59,16 @@ class RequestRecord:
         self.variant = route.variant.reference
         self.role = route.role
 
-    def first_token_came(self, completion_tokens: int) -> None:
-        self.time_to_first_token_s = self.age_s
+    def tokens_came(self, completion_tokens: int) -> None:
+        """Note that there are so many tokens now, of all choices together."""
+        if self.time_to_first_token_s is None:
+            self.time_to_first_token_s = self.age_s
         self.completion_tokens = completion_tokens
 
 
 def record_of(scope: Scope) -> RequestRecord:
     """Return the request's record; the first to ask makes it."""
-    state = cast("dict[str, object]", scope["state"])
+    state = cast("dict[str, dict[str, object]]", scope).setdefault("state", {})
     record = state.get(_STATE_KEY)
     if not isinstance(record, RequestRecord):
         record = state[_STATE_KEY] = RequestRecord(request_id=_request_id(scope))
@@ -90,6 +94,9 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     """Return the app with its requests recorded when they end: answered, failed, left or cancelled."""
 
     async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
         record = record_of(scope)
         try:
             await app(scope, receive, send)
@@ -106,8 +113,9 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
 def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
     duration_s = record.age_s
     status = CLIENT_CLOSED_REQUEST if record.disconnected else record.status or 500
-    path = scope["path_template"]
-    if path == CHAT_PATH:
+    path = _path(scope)
+    method = cast("HTTPScope", scope)["method"]
+    if (method, path) == ("POST", CHAT_PATH):
         metrics.request_finished(
             model=record.model,
             role=record.role,
@@ -134,9 +142,13 @@ def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
         "duration_s": round(duration_s, 6),
     }
     known = {name: fact for name, fact in facts.items() if fact is not None}
-    _log.info(
-        "request_finished", request_id=record.request_id, method=cast("HTTPScope", scope)["method"], path=path, **known
-    )
+    _log.info("request_finished", request_id=record.request_id, method=method, path=path, **known)
+
+
+def _path(scope: Scope) -> str:
+    """Return the route's path, its parameters as names; of a request that no route takes, what it asked for."""
+    known = cast("dict[str, str]", scope)
+    return known.get("path_template") or known["path"][:_PATH_LIMIT]
 
 
 def _request_id(scope: Scope) -> str:

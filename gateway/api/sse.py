@@ -1,11 +1,19 @@
 """Encode a completion as server-sent events, chunk by chunk."""
 
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+
 import msgspec
 
 from gateway.contracts.chat import ChatCompletionChunk, ChunkChoice, Delta, Usage
+from gateway.contracts.logprobs import ChoiceLogprobs
+from gateway.contracts.tools import ToolCallDelta
 from gateway.wire import TokenDelta
 
 DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment, which clients skip."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -16,44 +24,72 @@ def event(data: bytes) -> bytes:
 
 
 class ChunkEncoder:
-    """Makes the events of one completion: all have the same id, time and model, and the first has the role."""
+    """Makes the events of one completion: all have the same id, time and model, and a choice's first has the role.
+
+    Reasoning, text and each call come in chunks of their own, and the finish reason in a last one that says nothing
+    else: clients take a chunk for what they find first in it.
+    """
 
     def __init__(
         self, *, completion_id: str, created: int, model: str, system_fingerprint: str, include_usage: bool
     ) -> None:
-        self._completion_id = completion_id
-        self._created = created
-        self._model = model
-        self._system_fingerprint = system_fingerprint
+        self._empty = ChatCompletionChunk(
+            id=completion_id,
+            created=created,
+            model=model,
+            system_fingerprint=system_fingerprint,
+            choices=(),
+            usage=None if include_usage else msgspec.UNSET,
+        )
+        # What is the same in every event is encoded once. The split is the only one: in a string quotes are escaped.
+        before, split, self._after = event(_encoder.encode(self._empty)).partition(b'"choices":[')
+        self._before = before + split
         self._include_usage = include_usage
-        self._started = False
+        self._started: set[int] = set()
+        """Choices that have had their role."""
+        self._call_numbers: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
+        """By choice."""
 
-    def delta(self, token_delta: TokenDelta) -> bytes:
-        """Return the event of one delta, or nothing where a later one says nothing yet."""
-        finish_reason = token_delta.finish_reason
-        if not self._started:
-            self._started = True
-            delta = Delta(role="assistant", content=token_delta.text)
-        elif token_delta.text:
-            delta = Delta(content=token_delta.text)
-        elif finish_reason is None:
-            return b""
-        else:
-            delta = Delta()
-        choice = ChunkChoice(index=0, delta=delta, finish_reason=finish_reason)
-        return self._event((choice,), None if self._include_usage else msgspec.UNSET)
+    def delta(self, index: int, said: TokenDelta) -> bytes:
+        """Return the events of what one choice said, or nothing where a later delta says nothing yet."""
+        if index in self._started and _is_text_alone(said):  # nearly every delta there is, so it goes the short way
+            return self._event(ChunkChoice(index=index, delta=Delta(content=said.text))) if said.text else b""
+        parts = self._parts(index, said)
+        if index not in self._started:
+            self._started.add(index)
+            first = parts[0] if parts else Delta(content="")
+            # Null is what an answer of calls has for content; left out, it would be undefined.
+            content = None if first.content is msgspec.UNSET else first.content
+            parts[:1] = [msgspec.structs.replace(first, role="assistant", content=content)]
+        logprobs = ChoiceLogprobs(content=said.logprobs) if said.logprobs else None
+        choices = [
+            ChunkChoice(index=index, delta=part, logprobs=logprobs if isinstance(part.content, str) else None)
+            for part in parts
+        ]
+        if said.finish_reason is not None:
+            choices.append(ChunkChoice(index=index, delta=Delta(), finish_reason=said.finish_reason))
+        return b"".join(map(self._event, choices))
+
+    def _parts(self, index: int, said: TokenDelta) -> list[Delta]:
+        parts: list[Delta] = []
+        if said.reasoning:
+            parts.append(Delta(reasoning_content=said.reasoning))
+        if said.text or said.logprobs:
+            parts.append(Delta(content=said.text))
+        for call in said.tool_calls:
+            number = next(self._call_numbers[index])
+            parts.append(Delta(tool_calls=(ToolCallDelta(index=number, id=call.id, function=call.function),)))
+        return parts
 
     def usage(self, usage: Usage) -> bytes:
         """Return the trailer's event, or nothing where usage was not asked for."""
-        return self._event((), usage) if self._include_usage else b""
+        if not self._include_usage:
+            return b""
+        return event(_encoder.encode(msgspec.structs.replace(self._empty, usage=usage)))
 
-    def _event(self, choices: tuple[ChunkChoice, ...], usage: Usage | None | msgspec.UnsetType) -> bytes:
-        chunk = ChatCompletionChunk(
-            id=self._completion_id,
-            created=self._created,
-            model=self._model,
-            system_fingerprint=self._system_fingerprint,
-            choices=choices,
-            usage=usage,
-        )
-        return event(_encoder.encode(chunk))
+    def _event(self, choice: ChunkChoice) -> bytes:
+        return self._before + _encoder.encode(choice) + self._after
+
+
+def _is_text_alone(said: TokenDelta) -> bool:
+    return not (said.finish_reason or said.reasoning or said.tool_calls or said.logprobs)

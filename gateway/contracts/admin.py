@@ -6,16 +6,16 @@ import msgspec
 
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Outcome
-from gateway.contracts.variants import Variant
+from gateway.contracts.variants import EngineOptions, Variant
 
 
-class RegisterVariant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RegisterVariant(EngineOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /admin/variants`: make a Variant of a model's files. Registering the same content again changes nothing."""
 
     source: str
     """An absolute directory, a registered variant's name or `name@digest`, or a Hugging Face repository id."""
     name: str | None = None
-    """Defaults to the last part of the directory or repository id."""
+    """Defaults to the last part of the directory or repository id, and of the adapter's where one is given."""
 
 
 class VariantView(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,21 @@ class EngineMemory(msgspec.Struct, frozen=True, kw_only=True):
     footprint_bytes: int = 0
 
 
+class PrefixCacheCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine's prefix cache did since its process started, and what it holds."""
+
+    hits: int = 0
+    """Requests of whose prompts a part was found."""
+    misses: int = 0
+    hit_tokens: int = 0
+    """Prompt tokens that were found and not computed again."""
+    evictions: int = 0
+    """Runs of tokens that were dropped from memory to make room."""
+    held_bytes: int = 0
+    stored_bytes: int = 0
+    """On disk."""
+
+
 class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /admin/engines`: load what a Variant needs and answer when it is ready."""
 
@@ -68,6 +83,9 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     memory: EngineMemory
     rows: int
     """Requests that decode now."""
+    max_rows: int
+    one_at_a_time: bool
+    """Whether its declared options (`kv_bits`, `draft`) leave it no batch: `max_rows` is 1 then."""
     queued: int
     restarts: int
     uptime_s: float

@@ -9,34 +9,46 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.contracts.logprobs import ChoiceLogprobs
+from gateway.contracts.messages import ChatMessage
+from gateway.contracts.response_format import ResponseFormat
+from gateway.contracts.tools import FunctionTool, ToolCall, ToolCallDelta, ToolChoice
+
 TokenCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 TopP = Annotated[float, Meta(gt=0, le=1)]
+ChoiceCount = Annotated[int, Meta(ge=1, le=8)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TopLogprobs = Annotated[int, Meta(ge=0, le=20)]
+TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+MinP = Annotated[float, Meta(ge=0, le=1)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 StopString = Annotated[str, Meta(min_length=1)]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 
 
 class FinishReason(enum.StrEnum):
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    """The model called; nothing was cut off."""
 
 
-class TextPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One content part. Text is the only kind that a text model takes."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[tuple[TextPart, ...], Meta(min_length=1)]
-    name: str | None = None
+class ReasoningEffort(enum.StrEnum):
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
 
     @property
-    def text(self) -> str:
-        """The content as one string, parts joined as they stand."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+    def thinks(self) -> bool:
+        """Templates that take `enable_thinking` know two levels only."""
+        return self not in {ReasoningEffort.NONE, ReasoningEffort.MINIMAL}
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,32 +71,74 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     temperature: Temperature | None = None
     top_p: TopP | None = None
     seed: Seed | None = None
+    n: ChoiceCount | None = None
+    """Each choice is drawn by itself, with a seed that is derived from `seed`."""
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+    """By token id of the model's vocabulary, from -100 to 100."""
+    logprobs: bool | None = None
+    top_logprobs: TopLogprobs | None = None
+    """Needs `logprobs`."""
+    # Not OpenAI's, but what local servers take.
+    top_k: TopK | None = None
+    """0 and -1 take all."""
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    """Unlike OpenAI's two, it counts the prompt's tokens too."""
+    response_format: ResponseFormat | None = None
+    tools: Annotated[tuple[FunctionTool, ...], Meta(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    """None is `auto` where there are tools."""
+    parallel_tool_calls: bool | None = None
+    """False ends the answer with its first call."""
+    reasoning_effort: ReasoningEffort | None = None
+    """Sets `enable_thinking`, and reaches the chat template under its own name too."""
+    chat_template_kwargs: dict[str, bool | int | float | str] | None = None
+    """Arguments of the model's chat template, over the Variant's and those of `reasoning_effort`."""
     # Accepted and checked for type; without effect on the text.
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
-    service_tier: str | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
-    n: Literal[1] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    reasoning_tokens: int = 0
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    cached_tokens: int = 0
+    """Those that were not computed again: an earlier request began the same."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
+    """Reasoning included."""
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
+    """None where the answer is tool calls and nothing else."""
     refusal: None = None
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    """Not OpenAI's, but what clients of reasoning models read; absent where the model did not reason."""
+    tool_calls: tuple[ToolCall, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Absent where there are none: an empty list reads as a call to some clients."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     message: AssistantMessage
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -101,13 +155,15 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     role: Literal["assistant"] | None = None
-    content: str | None = None
+    content: str | None | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     delta: Delta
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
 
 

@@ -1,5 +1,7 @@
 """The part of a Suite that the gateway reads as well: its `suite.toml`, and the criteria that follow from it."""
 
+from typing import Annotated
+
 import msgspec
 
 from gateway.contracts.evaluations import Criterion, Metric, Profile, Rule
@@ -21,22 +23,28 @@ SEED_MIN_PAIRS = 10
 """A required criterion on fewer pairs is inconclusive."""
 
 
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
 class SuiteManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `suite.toml`."""
 
-    name: str
+    name: NonEmpty
     purpose: str
-    categories: dict[str, str]
+    categories: Annotated[dict[NonEmpty, str], msgspec.Meta(min_length=1)]
     """Key and title, in the order of the report."""
     system: str | None = None
     """System prompt of every case that brings none."""
     measures: tuple[Metric, ...] = ()
+    graders: dict[NonEmpty, Positive] = {}
+    """The version of each grader that the suite was written for, by kind. One that is not pinned is the newest."""
     profile: Profile = "seed"
-    min_pairs: int = SEED_MIN_PAIRS
-    seed: int = 0
+    min_pairs: Positive = SEED_MIN_PAIRS
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Of the order of trials."""
-    temperature: float = 0.0
-    max_completion_tokens: int = 256
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
+    max_completion_tokens: Positive = 256
     """Where a case does not say."""
     criteria: tuple[Criterion, ...] = ()
 

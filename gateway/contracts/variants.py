@@ -1,6 +1,7 @@
 """What is judged and promoted: the Variant, and the EngineSpec that it needs resident."""
 
 import enum
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,22 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mode: str = "affine"
 
 
+KvBits = Literal[4, 8]
+KvGroupSize = Literal[32, 64, 128]
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person may add to a model's own files; it becomes part of the EngineSpec."""
+
+    adapter: str | None = None
+    """Directory of a LoRA adapter that mlx-lm trained for this model."""
+    draft: str | None = None
+    """Directory of a smaller model with the same vocabulary, which proposes tokens that this one checks."""
+    kv_bits: KvBits | None = None
+    """Quantises the key-value cache; None keeps it as the model computes it."""
+    kv_group_size: KvGroupSize = 64
+
+
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must be resident to decode. Two variants with equal engine digests share one engine."""
 
@@ -39,17 +56,34 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     kv_bytes_per_token: int
     """Bytes of key-value cache that one token of one row holds."""
     disk_bytes: int
+    adapter_path: str | None = None
+    adapter_digest: str | None = None
+    draft_path: str | None = None
+    draft_digest: str | None = None
+    kv_bits: KvBits | None = None
+    kv_group_size: KvGroupSize = 64
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether it serves one request at a time: mlx-lm batches neither a quantised cache nor a draft model."""
+        return self.kv_bits is not None or self.draft_path is not None
 
     @property
     def digest(self) -> str:
-        return digest_of(
-            {
-                "kind": self.kind,
-                "weights_digest": self.weights_digest,
-                "context_length": self.context_length,
-                "max_rows": self.max_rows,
-            }
-        )
+        """Options that are not used are no part of it, so those that come later change no digest from before."""
+        parts: dict[str, object] = {
+            "kind": self.kind,
+            "weights_digest": self.weights_digest,
+            "context_length": self.context_length,
+            "max_rows": self.max_rows,
+        }
+        if self.adapter_digest is not None:
+            parts["adapter_digest"] = self.adapter_digest
+        if self.draft_digest is not None:
+            parts["draft_digest"] = self.draft_digest
+        if self.kv_bits is not None:
+            parts |= {"kv_bits": self.kv_bits, "kv_group_size": self.kv_group_size}
+        return digest_of(parts)
 
 
 class PromptSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

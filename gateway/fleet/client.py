@@ -1,14 +1,16 @@
 """Requests on one engine process: one reader for the child, one merging slot for each request."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import assert_never
 
 import msgspec
+import structlog
 
-from gateway.contracts.admin import EngineMemory
 from gateway.contracts.chat import FinishReason
+from gateway.contracts.scoring import TokenScore
 from gateway.errors import EngineCrashed, EngineFault, EngineStartFailed, GatewayError, InvalidRequest
 from gateway.fleet.process import EngineProcess, ProcessExit
 from gateway.wire import (
@@ -20,10 +22,17 @@ from gateway.wire import (
     LoadFailed,
     Ready,
     Rejected,
+    Score,
+    Scored,
+    Start,
     Step,
     Submit,
+    ToEngine,
     TokenDelta,
+    merged,
 )
+
+_log = structlog.get_logger(__name__)
 
 
 class _Slot:
@@ -33,25 +42,30 @@ class _Slot:
     """
 
     def __init__(self) -> None:
-        self.prompt_tokens: int | None = None
+        self.accepted_as: Accepted | None = None
         self.error: GatewayError | None = None
-        self._text: list[str] = []
-        self._completion_tokens = 0
+        self._deltas: list[TokenDelta] = []
         self._finish_reason: FinishReason | None = None
+        self._scores: list[TokenScore] = []
+        self._scored = False
         self._news = asyncio.Event()
 
     @property
     def ended(self) -> bool:
-        return self._finish_reason is not None or self.error is not None
+        return self._finish_reason is not None or self._scored or self.error is not None
 
-    def accept(self, prompt_tokens: int) -> None:
-        self.prompt_tokens = prompt_tokens
+    def accept(self, accepted: Accepted) -> None:
+        self.accepted_as = accepted
         self._news.set()
 
     def add(self, delta: TokenDelta) -> None:
-        self._text.append(delta.text)
-        self._completion_tokens = delta.completion_tokens
+        self._deltas.append(delta)
         self._finish_reason = delta.finish_reason
+        self._news.set()
+
+    def add_scores(self, scored: Scored) -> None:
+        self._scores.extend(scored.positions)
+        self._scored = scored.ended
         self._news.set()
 
     def fail(self, error: GatewayError) -> None:
@@ -59,46 +73,65 @@ class _Slot:
             self.error = error
             self._news.set()
 
-    async def accepted(self) -> int:
-        """Wait for the engine's yes and return the prompt's tokens, or raise its no."""
+    async def accepted(self) -> Accepted:
+        """Wait for the engine's yes and return the request's size, or raise its no."""
         await self._news.wait()
         if self.error is not None:
             raise self.error
-        if self.prompt_tokens is None:
+        if self.accepted_as is None:
             raise EngineFault("The engine sent a token before it accepted the request.")
-        if not self._text:
-            self._news.clear()
-        return self.prompt_tokens
+        self._news.clear()
+        return self.accepted_as
 
-    async def take(self, request_id: str) -> TokenDelta:
-        """Wait for news and return all of it as one delta; an error comes after the text before it."""
+    async def all_scores(self) -> tuple[TokenScore, ...]:
+        """Wait until all scores are here; an error ends the wait."""
+        while not self._scored:
+            await self._news.wait()
+            if self.error is not None:
+                raise self.error
+            self._news.clear()
+        return tuple(self._scores)
+
+    async def take(self) -> TokenDelta:
+        """Wait for news and return all of it as one delta; an error comes after what was said before it."""
         await self._news.wait()
-        if self.error is not None and not self._text:
+        if self.error is not None and not self._deltas:
             raise self.error
-        delta = TokenDelta(
-            request_id=request_id,
-            text="".join(self._text),
-            completion_tokens=self._completion_tokens,
-            finish_reason=self._finish_reason,
-        )
-        self._text.clear()
+        delta = merged(self._deltas)
+        self._deltas.clear()
         if self.error is None:
             self._news.clear()
         return delta
 
 
 class Generation:
-    """One request in flight, as the API reads it: a prompt's length and then deltas until one has a finish reason."""
+    """One request on its engine: its size, and once it is started deltas until one has a finish reason."""
 
-    def __init__(self, request_id: str, slot: _Slot, prompt_tokens: int) -> None:
-        self._request_id = request_id
+    def __init__(self, accepted: Accepted, slot: _Slot, send: Callable[[ToEngine], None]) -> None:
+        self.prompt_tokens = accepted.prompt_tokens
+        self.max_tokens = accepted.max_tokens
+        """That it may generate at most."""
+        self._request_id = accepted.request_id
         self._slot = slot
-        self.prompt_tokens = prompt_tokens
+        self._send = send
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end has come from the engine, which for one not started is the engine's own end."""
+        return self._slot.ended
+
+    def start(self, max_tokens: int) -> None:
+        """Let the engine run it, and generate so many tokens at most."""
+        self._send(Start(request_id=self._request_id, max_tokens=max_tokens))
+
+    async def scores(self) -> tuple[TokenScore, ...]:
+        """Return what a Score asked for. Raises EngineError where the engine ends before that."""
+        return await self._slot.all_scores()
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta]:
         """Yield what is new, merged; raise EngineError where the engine ends before the request does."""
         while True:
-            delta = await self._slot.take(self._request_id)
+            delta = await self._slot.take()
             yield delta
             if delta.finish_reason is not None:
                 return
@@ -107,9 +140,7 @@ class Generation:
 class EngineClient:
     """The parent's end of one engine process, from its start to its exit. It never restarts anything."""
 
-    def __init__(
-        self, process: EngineProcess, *, on_step: Callable[[EngineMemory], None], on_gone: Callable[[], None]
-    ) -> None:
+    def __init__(self, process: EngineProcess, *, on_step: Callable[[Step], None], on_gone: Callable[[], None]) -> None:
         self._process = process
         self._on_step = on_step
         self._on_gone = on_gone
@@ -143,15 +174,18 @@ class EngineClient:
         return await self.exited()
 
     @asynccontextmanager
-    async def generate(self, submit: Submit) -> AsyncGenerator[Generation]:
-        """Run one request. Entering waits for the engine's yes; leaving before the end cancels it there."""
+    async def submit(self, submit: Submit | Score) -> AsyncGenerator[Generation]:
+        """Have one request checked and kept for its start.
+
+        Entering waits for the engine's yes; leaving before the end cancels it there.
+        """
         slot = _Slot()
         if self._exit.done() or self._reading.done():
             raise EngineCrashed("The engine process is gone; it is being restarted.")
         self._slots[submit.request_id] = slot
         self._process.send(submit)
         try:
-            yield Generation(submit.request_id, slot, await slot.accepted())
+            yield Generation(await slot.accepted(), slot, self._process.send)
         finally:
             del self._slots[submit.request_id]
             if not slot.ended:
@@ -165,6 +199,10 @@ class EngineClient:
                     self._dispatch(message)
         except (FramingError, msgspec.DecodeError):
             self._process.kill()  # what follows on this stream means nothing any more
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody would listen to a live engine any more
+            # Without its text: it may quote a message, which may quote a prompt.
+            _log.error("engine_reader_failed", error_type=type(error).__qualname__, frames=_frames(error))
+            self._process.kill()
         exit_ = await self._process.wait()
         gone = EngineCrashed(f"The engine process {exit_.sentence}")
         if not self._started.done():
@@ -178,13 +216,16 @@ class EngineClient:
         match message:
             case Ready() | LoadFailed():
                 self._note_start(message)
-            case Step(deltas=deltas, rows=rows, memory=memory):
-                self.rows = rows
-                self._deliver(deltas)
-                self._on_step(memory)
-            case Accepted(request_id=request_id, prompt_tokens=prompt_tokens):
+            case Step():
+                self.rows = message.rows
+                self._deliver(message.deltas)
+                self._on_step(message)
+            case Accepted(request_id=request_id):
                 if slot := self._slots.get(request_id):
-                    slot.accept(prompt_tokens)
+                    slot.accept(message)
+            case Scored(request_id=request_id):
+                if slot := self._slots.get(request_id):
+                    slot.add_scores(message)
             case Rejected(request_id=request_id, code=code, message=sentence, param=param):
                 self._fail(request_id, InvalidRequest(sentence, code=code, param=param))
             case Fault(request_id=request_id, message=sentence):
@@ -212,3 +253,8 @@ class EngineClient:
     def _fail(self, request_id: str, error: GatewayError) -> None:
         if slot := self._slots.get(request_id):
             slot.fail(error)
+
+
+def _frames(error: Exception) -> list[str]:
+    """Return where the error came from, innermost last."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from gateway.contracts.variants import EngineSpec
+from gateway.fleet.budget import Share
 from gateway.settings import EngineSettings
 from gateway.wire import FromEngine, Stop, ToEngine, decode_from_engine, encode_frame, take_frames
 
@@ -57,7 +58,9 @@ class EngineProcess:
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
-    async def spawn(cls, spec: EngineSpec, settings: EngineSettings, environ: Mapping[str, str]) -> "EngineProcess":
+    async def spawn(
+        cls, spec: EngineSpec, settings: EngineSettings, share: Share, environ: Mapping[str, str]
+    ) -> "EngineProcess":
         """Start the child for this EngineSpec; it loads and then says Ready or LoadFailed."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -69,7 +72,7 @@ class EngineProcess:
                     "gateway.engine",
                     "--fd",
                     str(theirs.fileno()),
-                    env=_environment(spec, settings, environ),
+                    env=_environment(spec, settings, share, environ),
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=asyncio.subprocess.PIPE,
                     pass_fds=(theirs.fileno(),),
@@ -136,14 +139,21 @@ class EngineProcess:
                     self._last_line = text[:500]
 
 
-def _environment(spec: EngineSpec, settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(
+    spec: EngineSpec, settings: EngineSettings, share: Share, environ: Mapping[str, str]
+) -> dict[str, str]:
     """Return the child's environment: the fleet's, and its orders."""
     orders = {
         "GATEWAY_ENGINE_SPEC": msgspec.json.encode(spec).decode(),
         "GATEWAY_ENGINE_SETTINGS": msgspec.json.encode(
             {
                 "prefill_step_tokens": settings.prefill_step_tokens,
+                "prefix_cache_bytes": share.prefix_cache_bytes,
+                "prefix_cache_dir": settings.prefix_cache_dir,
+                "prefix_cache_dir_bytes": settings.prefix_cache_dir_bytes,
                 "cache_limit_bytes": settings.cache_limit_bytes,
+                "memory_limit_bytes": share.memory_limit_bytes,
+                "score_chunk_tokens": settings.score_chunk_tokens,
             }
         ).decode(),
     }

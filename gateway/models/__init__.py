@@ -5,6 +5,15 @@ Fetching a repository stands apart in `gateway.models.fetch`, because it starts 
 
 from gateway.models.digest import DigestCache, OnProgress
 from gateway.models.directory import read_model_directory
+from gateway.models.engine_options import with_options
 from gateway.models.source import HubRepository, resolve_source, variant_name
 
-__all__ = ["DigestCache", "HubRepository", "OnProgress", "read_model_directory", "resolve_source", "variant_name"]
+__all__ = [
+    "DigestCache",
+    "HubRepository",
+    "OnProgress",
+    "read_model_directory",
+    "resolve_source",
+    "variant_name",
+    "with_options",
+]

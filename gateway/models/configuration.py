@@ -40,8 +40,16 @@ class Configuration:
         """Bytes that one token of one row holds: 2 (keys, values) x layers x heads of them x width of one x 2 bytes."""
         heads = self._required("num_attention_heads")
         kv_heads = self._optional("num_key_value_heads") or heads
-        head_dim = self._optional("head_dim") or self._required("hidden_size") // heads
-        return 2 * self._required("num_hidden_layers") * kv_heads * head_dim * _CACHE_ELEMENT_BYTES
+        return 2 * self._required("num_hidden_layers") * kv_heads * self.head_dim * _CACHE_ELEMENT_BYTES
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._required("vocab_size")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head's keys and values."""
+        return self._optional("head_dim") or self._required("hidden_size") // self._required("num_attention_heads")
 
     @property
     def quantization(self) -> Quantization | None:

@@ -39,12 +39,14 @@ class DigestCache(Protocol):
     def store_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int, digest: str) -> None: ...
 
 
-def content_digest(directory: Path, *, cache: DigestCache, on_progress: OnProgress) -> str:
-    """Return the SHA-256 over the name and SHA-256 of each file that the engine reads.
+def content_digest(
+    directory: Path, *, cache: DigestCache, on_progress: OnProgress, patterns: Sequence[str] = _PATTERNS
+) -> str:
+    """Return the SHA-256 over the name and SHA-256 of each file that the engine reads, which `patterns` name.
 
     Raises OSError where one cannot be read, and InvalidRequest (MODEL_UNREADABLE) where one changes while it is.
     """
-    files = _content_files(directory)
+    files = _content_files(directory, patterns)
     found = {file: cache.cached_file_digest(*_state(file)) for file in files}
     unread = [file for file, digest in found.items() if digest is None]
     progress = _Progress(unread, on_progress)
@@ -66,11 +68,11 @@ class _Progress:
         self._on_progress(min(1.0, self._read_bytes / max(1, self._total_bytes)), f"reading {file.name}")
 
 
-def _content_files(directory: Path) -> list[Path]:
+def _content_files(directory: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted(
         file
         for file in directory.iterdir()
-        if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in _PATTERNS) and file.is_file()
+        if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in patterns) and file.is_file()
     )
 
 

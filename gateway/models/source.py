@@ -46,12 +46,18 @@ def variant_name(source: str) -> str:
     return _FOREIGN.sub("-", last).strip("._-") or "model"
 
 
-def _directory(source: str, *, relative_allowed: bool) -> Path:
+def path_of(source: str, *, relative_allowed: bool) -> Path:
+    """Return the path; raise InvalidRequest (MODEL_UNREADABLE) where it is relative and must not be."""
     path = Path(source)
     if not path.is_absolute() and not relative_allowed:
         raise unreadable(
             f"the path {source} is relative to a directory that the gateway does not know: make it absolute"
         )
+    return path
+
+
+def _directory(source: str, *, relative_allowed: bool) -> Path:
+    path = path_of(source, relative_allowed=relative_allowed)
     try:
         is_directory = path.is_dir()
     except OSError as error:

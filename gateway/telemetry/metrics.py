@@ -5,14 +5,16 @@ Label values come from closed sets, so that no client can grow the number of ser
 """
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from gateway.contracts.admin import EngineState, EngineView
+from gateway.contracts.admin import EngineState, EngineView, PrefixCacheCounts
 from gateway.contracts.deployments import Promotion
 from gateway.contracts.evaluations import Evaluation, Level, Metric, Role
+from gateway.contracts.scheduling import RefusalReason, SchedulingClass
+from gateway.wire import Step
 
 # OpenTelemetry's buckets for GenAI servers. A long prompt on a Mac fills for more than 10 s: the last three are ours.
 _DURATION_BUCKETS_S = tuple(0.01 * 2**doubling for doubling in range(14))
@@ -20,6 +22,8 @@ _TIME_TO_FIRST_TOKEN_BUCKETS_S = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     *(20.0, 40.0, 80.0),
 )
+_PADDING_BUCKETS = tuple(tenths / 10 for tenths in range(1, 10))
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OTHER = "other"
 _NONE = "none"
 _RESTART_REASONS = frozenset({"exited", "hung", "load_failed", "signal", *(it.name.lower() for it in signal.Signals)})
@@ -39,6 +43,7 @@ class Metrics:
         self._incumbents: dict[str, tuple[str, str]] = {}
         self._declare_requests()
         self._declare_engines()
+        self._declare_prefix_caches()
         self._declare_judging()
 
     def _declare_requests(self) -> None:
@@ -53,7 +58,20 @@ class Metrics:
         )
         self._tokens = self._counter("gateway_tokens", "Tokens read and generated.", "type")
         self._running = self._gauge("gateway_requests_running", "Requests that hold a row of an engine.")
-        self._queued = self._gauge("gateway_requests_queued", "Requests that wait for a row.")
+        self._queued = self._gauge("gateway_requests_queued", "Requests that wait for a row.", ("class",))
+        self._wait = Histogram(
+            "gateway_queue_wait_seconds",
+            "From a request's coming to its row: measuring it, and waiting its turn.",
+            ("class",),
+            buckets=_TIME_TO_FIRST_TOKEN_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._refusals = Counter(
+            "gateway_requests_refused",
+            "Requests that got no row: the line was full, they waited too long, or they can never fit.",
+            ("class", "reason"),
+            registry=self._registry,
+        )
 
     def _declare_engines(self) -> None:
         self._memory = self._gauge(
@@ -66,9 +84,40 @@ class Metrics:
         self._restarts = Counter(
             "gateway_engine_restarts", "Engines started again.", ("role", "reason"), registry=self._registry
         )
+        self._batch = Histogram(
+            "gateway_engine_batch_rows",
+            "Rows held after a step.",
+            buckets=_BATCH_BUCKETS,
+            registry=self._registry,
+        )
+        self._padding = Histogram(
+            "gateway_engine_padding_ratio",
+            "Share of the batches' key-value caches that holds no token of a row, after a step.",
+            buckets=_PADDING_BUCKETS,
+            registry=self._registry,
+        )
+        self._steps = Counter("gateway_engine_steps", "Steps of all engines.", registry=self._registry)
+        self._near_limit = self._gauge(
+            "gateway_memory_near_limit", "1 where the engines use more than 90 % of the recommended working set."
+        )
         self._incumbent = self._gauge(
             "gateway_incumbent_info", "1 for the variant that answers for a model.", ("model", "variant", "digest")
         )
+
+    def _declare_prefix_caches(self) -> None:
+        self._prefix_requests = Counter(
+            "gateway_prefix_cache_requests",
+            "Requests of whose prompts a part was found (hit), and others (miss).",
+            ("result",),
+            registry=self._registry,
+        )
+        self._prefix_tokens = Counter(
+            "gateway_prefix_cache_tokens", "Prompt tokens that were not computed again.", registry=self._registry
+        )
+        self._prefix_evictions = Counter(
+            "gateway_prefix_cache_evictions", "Runs of tokens dropped to make room.", registry=self._registry
+        )
+        self._prefix_bytes = self._gauge("gateway_prefix_cache_bytes", "Held by all engines.", ("tier",))
 
     def _declare_judging(self) -> None:
         self._evaluations = Counter(
@@ -107,15 +156,46 @@ class Metrics:
         self._tokens.labels(*labels, "prompt").inc(prompt_tokens)
         self._tokens.labels(*labels, "completion").inc(completion_tokens)
 
-    def requests_changed(self, *, running: int, queued: int) -> None:
+    def requests_changed(self, *, running: int, queued: Mapping[SchedulingClass, int]) -> None:
         """Requests that hold a row of an engine now, and those that wait for one."""
         self._running.set(running)
-        self._queued.set(queued)
+        for scheduling_class, count in queued.items():
+            self._queued.labels(scheduling_class.value).set(count)
 
-    def engines_observed(self, engines: Iterable[tuple[Role, EngineView]]) -> None:
+    def request_admitted(self, scheduling_class: SchedulingClass, *, wait_s: float) -> None:
+        """Observe how long a request waited that holds a row now."""
+        self._wait.labels(scheduling_class.value).observe(wait_s)
+
+    def request_refused(self, scheduling_class: SchedulingClass, reason: RefusalReason) -> None:
+        self._refusals.labels(scheduling_class.value, reason.value).inc()
+
+    def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
+        """Observe what one message of an engine says that its steps did; `before` is what the last one counted."""
+        self._steps.inc(step.steps)
+        self._batch.observe(step.rows)
+        self._padding.observe(step.padding_ratio)
+        counts = step.prefix_cache
+        if counts.hits + counts.misses < before.hits + before.misses:
+            before = PrefixCacheCounts()  # an engine that met an error counts anew
+        if counts != before:
+            self._prefix_requests.labels("hit").inc(_growth(counts.hits, before.hits))
+            self._prefix_requests.labels("miss").inc(_growth(counts.misses, before.misses))
+            self._prefix_tokens.inc(_growth(counts.hit_tokens, before.hit_tokens))
+            self._prefix_evictions.inc(_growth(counts.evictions, before.evictions))
+
+    def memory_observed(
+        self, *, near_limit: bool, prefix_cache_held_bytes: int = 0, prefix_cache_stored_bytes: int = 0
+    ) -> None:
+        """Say whether the engines together are near the recommended working set, and what prefix caches hold."""
+        self._near_limit.set(int(near_limit))
+        self._prefix_bytes.labels("memory").set(prefix_cache_held_bytes)
+        self._prefix_bytes.labels("disk").set(prefix_cache_stored_bytes)
+
+    def engines_observed(self, engines: Iterable[tuple[Role, EngineView]], *, on_demand: bool = False) -> None:
         """Set the engine gauges from all engines as they are now; several of one role are added up.
 
-        The incumbent's are always there: that no engine serves is what an alert looks for.
+        The incumbent's are always there: that no engine serves is what an alert looks for. With `on_demand`, one that
+        is not loaded because nobody used it counts as ready.
         """
         by_role: dict[Role, list[EngineView]] = {Role.INCUMBENT: [], Role.CANDIDATE: []}
         for role, engine in engines:
@@ -126,6 +206,8 @@ class Metrics:
         for role, views in by_role.items():
             if views or role is Role.INCUMBENT:
                 self._observe_role(role, views)
+        if on_demand and not by_role[Role.INCUMBENT]:
+            self._up.labels(Role.INCUMBENT.value).set(1)
 
     def engine_restarted(self, *, role: Role, reason: str) -> None:
         """Count a restart: `exited`, `hung`, `load_failed`, or the name of the signal that ended it, in lower case."""
@@ -191,3 +273,8 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, documentation, labels, registry=self._registry)
+
+
+def _growth(count: int, before: int) -> int:
+    """Return by how much a count grew; a runner that was replaced after an error counts from 0 again."""
+    return count - before if count >= before else count

@@ -10,17 +10,21 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
-from gateway.contracts.admin import EngineState
+from gateway.contracts.admin import EngineState, PrefixCacheCounts
 from gateway.contracts.chat import FinishReason
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineSpec
 from gateway.errors import EngineCrashed, EngineFault, EngineStartFailed, MemoryPressure, QueueFull
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.process import ProcessExit
 from gateway.models import read_model_directory
-from gateway.settings import EngineSettings, MemorySettings, QueueSettings, Settings
-from gateway.wire import Submit, WireMessage
+from gateway.settings import ClassSettings, EngineSettings, MemorySettings, QueueSettings, Settings
+from gateway.telemetry.metrics import Metrics
+from gateway.wire import Sampling, Step, Submit, WireMessage
 
+INTERACTIVE = SchedulingClass.INTERACTIVE
 SCRIPTED = Path(__file__).parents[1] / "support" / "scripted"
 QUICK = EngineSettings(restart_backoff_initial_s=0.05, restart_backoff_max_s=0.2, stop_timeout_s=1)
 
@@ -55,9 +59,7 @@ def submit(text: str, request_id: str = "r") -> Submit:
         max_completion_tokens=None,
         completion_limit=None,
         stop=(),
-        temperature=0.0,
-        top_p=1.0,
-        seed=None,
+        sampling=Sampling(temperature=0.0),
     )
 
 
@@ -69,7 +71,7 @@ async def fleet_of(
     settings = Settings(
         state_dir=str(tmp_path), engine=QUICK, queue=queue or QueueSettings(), memory=memory or MemorySettings()
     )
-    fleet = Fleet(settings, environ=os.environ, on_exit=lambda _spec, exit_: exits.append(exit_))
+    fleet = Fleet(settings, environ=os.environ, on_exit=lambda _spec, exit_: exits.append(exit_), metrics=Metrics())
     try:
         yield fleet, exits
     finally:
@@ -77,7 +79,7 @@ async def fleet_of(
 
 
 async def answer(fleet: Fleet, spec: EngineSpec, text: str, request_id: str = "r") -> str:
-    async with fleet.generate(spec, submit(text, request_id)) as generation:
+    async with fleet.generate(spec, submit(text, request_id), INTERACTIVE) as generation:
         return "".join([delta.text async for delta in generation])
 
 
@@ -103,7 +105,7 @@ async def test_a_crash_ends_each_request_in_flight_once_and_the_engine_comes_bac
     async with fleet_of(tmp_path) as (fleet, exits):
         engine = await fleet.ensure(spec)
         results = await asyncio.gather(
-            answer(fleet, spec, "hello", "neighbour"), answer(fleet, spec, marker, "culprit"), return_exceptions=True
+            answer(fleet, spec, "slowly", "neighbour"), answer(fleet, spec, marker, "culprit"), return_exceptions=True
         )
         assert [type(result) for result in results] == [EngineCrashed, EngineCrashed]
         assert words in str(results[1])
@@ -132,30 +134,59 @@ async def test_a_failed_step_ends_its_request_and_serving_goes_on(tmp_path: Path
         assert exits == []
 
 
+class OnceBroken(Metrics):
+    """A gateway with a bug in what it does with an engine's messages."""
+
+    broken = True
+
+    def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
+        if self.broken:
+            self.broken = False
+            raise RuntimeError("a prompt stands here")
+        super().engine_stepped(step, before=before)
+
+
+async def test_an_error_of_our_own_over_a_message_restarts_the_engine_and_hangs_nobody(tmp_path: Path) -> None:
+    spec = spec_of(SCRIPTED / "tutor")
+    exits: list[ProcessExit] = []
+    settings = Settings(state_dir=str(tmp_path), engine=QUICK)
+    fleet = Fleet(settings, environ=os.environ, on_exit=lambda _spec, exit_: exits.append(exit_), metrics=OnceBroken())
+    try:
+        with capture_logs() as logs, pytest.raises(EngineCrashed):
+            await asyncio.wait_for(answer(fleet, spec, "capital of France"), 20)
+        assert await asyncio.wait_for(answer(fleet, spec, "capital of France"), 20) == "The capital of France is Paris."
+        assert len(exits) == 1
+        (told,) = [log for log in logs if log["event"] == "engine_reader_failed"]
+        assert told["error_type"] == "RuntimeError"
+        assert "prompt" not in str(told)
+    finally:
+        await fleet.close()
+
+
 async def test_leaving_early_frees_the_row(tmp_path: Path) -> None:
     spec = spec_of(SCRIPTED / "faulty")
     async with fleet_of(tmp_path) as (fleet, _):
         engine = await fleet.ensure(spec)
-        async with fleet.generate(spec, submit("slow HANG free")) as generation:
+        async with fleet.generate(spec, submit("slow HANG free"), INTERACTIVE) as generation:
             assert generation.prompt_tokens > 0
-        assert engine.running_count == 0
+        assert engine.line.admission.running_count == 0
 
 
 async def test_a_full_line_is_refused_with_a_time_to_come_back(tmp_path: Path) -> None:
     spec = spec_of(SCRIPTED / "tutor", max_rows=1)
-    async with fleet_of(tmp_path, queue=QueueSettings(max_queued=1)) as (fleet, _):
+    async with fleet_of(tmp_path, queue=QueueSettings(interactive=ClassSettings(max_queued=1))) as (fleet, _):
         await fleet.ensure(spec)
         results = await asyncio.gather(
             *(answer(fleet, spec, "slowly", f"r{n}") for n in range(3)), return_exceptions=True
         )
         refused = [result for result in results if isinstance(result, QueueFull)]
         assert len(refused) == 1
-        assert refused[0].retry_after_s >= 1
+        assert (refused[0].retry_after_s or 0) >= 1
 
 
 async def test_who_waits_too_long_is_told_so(tmp_path: Path) -> None:
     spec = spec_of(SCRIPTED / "tutor", max_rows=1)
-    async with fleet_of(tmp_path, queue=QueueSettings(timeout_s=0.05)) as (fleet, _):
+    async with fleet_of(tmp_path, queue=QueueSettings(interactive=ClassSettings(timeout_s=0.05))) as (fleet, _):
         await fleet.ensure(spec)
         results = await asyncio.gather(
             answer(fleet, spec, "slowly", "first"), answer(fleet, spec, "slowly", "second"), return_exceptions=True
@@ -168,7 +199,7 @@ async def test_draining_lets_streams_end_on_their_engine(tmp_path: Path) -> None
     spec = spec_of(SCRIPTED / "tutor")
     async with fleet_of(tmp_path) as (fleet, _):
         await fleet.ensure(spec)
-        async with fleet.generate(spec, submit("slowly")) as generation:
+        async with fleet.generate(spec, submit("slowly"), INTERACTIVE) as generation:
             retired = fleet.retire(spec)
             await asyncio.sleep(0)
             deltas = [delta async for delta in generation]

@@ -46,9 +46,7 @@ def submit(request_id: str, prompt: str, **overrides: object) -> wire.Submit:
         max_completion_tokens=None,
         completion_limit=None,
         stop=(),
-        temperature=0.0,
-        top_p=1.0,
-        seed=None,
+        sampling=wire.Sampling(temperature=0.0),
     )
     return msgspec.structs.replace(request, **overrides)
 
@@ -98,14 +96,20 @@ class EngineClient:
         self.connection.sendall(b"".join(wire.encode_frame(message) for message in messages))
 
     def receive(self) -> wire.FromEngine:
-        """Return the next message. Raises EOFError where the engine is gone and TimeoutError where it is silent."""
+        """Return the next message, and start what is accepted.
+
+        Raises EOFError where the engine is gone and TimeoutError where it is silent.
+        """
         while not self._messages:
             received = self.connection.recv(65536)
             if not received:
                 raise EOFError
             self._buffer += received
             self._messages.extend(wire.decode_from_engine(body) for body in wire.take_frames(self._buffer))
-        return self._messages.pop(0)
+        message = self._messages.pop(0)
+        if isinstance(message, wire.Accepted):
+            self.send(wire.Start(request_id=message.request_id, max_tokens=message.max_tokens))
+        return message
 
     def ready(self) -> wire.Ready:
         message = self.receive()

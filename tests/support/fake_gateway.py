@@ -116,6 +116,8 @@ class FakeGateway:
                 return _json(self.deployments)
             case "GET", ["deployments", _]:
                 return _json(self.deployments[0])
+            case "GET", ["variants"]:
+                return _json(list(self.views.values()))
             case "POST", ["variants"]:
                 return self._find(msgspec.json.decode(request.content, type=RegisterVariant).source)
             case "GET", ["variants", reference]:
@@ -210,6 +212,8 @@ def _engine(view: VariantView, unready: str | None) -> EngineView:
         predicted_bytes=view.predicted_bytes,
         memory=EngineMemory(),
         rows=0,
+        max_rows=8,
+        one_at_a_time=False,
         queued=0,
         restarts=0,
         uptime_s=1.0,

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 
-def write_mini_suite(parent: Path, *, count: int = 12, seed: int = 0) -> Path:
-    """Write `<parent>/mini` with `count` cases, all tagged `demo`; the answer `4` is right for each."""
-    directory = parent / "mini"
+def write_mini_suite(parent: Path, *, name: str = "mini", count: int = 12, seed: int = 0) -> Path:
+    """Write `<parent>/<name>` with `count` cases, all tagged `demo`; the answer `4` is right for each."""
+    directory = parent / name
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "suite.toml").write_text(
-        f'name = "mini"\npurpose = "A test."\nseed = {seed}\n[categories]\nsums = "Sums"\n'
+        f'name = "{name}"\npurpose = "A test."\nseed = {seed}\n[categories]\nsums = "Sums"\n'
     )
     cases = (
         {

@@ -27,6 +27,16 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0
 
 
+class NoCache:
+    """Of digests: the files of tests are read quickly."""
+
+    def cached_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int) -> str | None:
+        del path, size_bytes, mtime_ns, inode
+
+    def store_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int, digest: str) -> None:
+        del path, size_bytes, mtime_ns, inode, digest
+
+
 @dataclass(frozen=True)
 class Served:
     url: str

@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
-from gateway.api.app import create_app
+from gateway.api.app import create_litestar
 from gateway.api.auth import ACCESS
 from gateway.contracts.admin import PromotionRequest
 from gateway.keys import KeyRing, load_keys
@@ -28,6 +28,7 @@ KEYS = load_keys(
 EXPECTED = {
     ("GET", "/health"): None,
     ("GET", "/ready"): None,
+    ("GET", "/openapi.json"): None,
     ("GET", "/metrics"): KeyRole.CHAT,
     ("POST", "/v1/chat/completions"): KeyRole.CHAT,
     ("GET", "/v1/models"): KeyRole.CHAT,
@@ -42,6 +43,7 @@ EXPECTED = {
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
+    ("POST", "/admin/score"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
     ("GET", "/admin/promotions"): KeyRole.EVALUATION,
     ("POST", "/admin/promotions"): KeyRole.EVALUATION,
@@ -53,7 +55,7 @@ async def _app(state_dir: Path, *, keys: KeyRing = KEYS, host: str = "127.0.0.1"
     registry = await Registry.open(state_dir)
     settings = Settings(state_dir=str(state_dir), server=ServerSettings(host=host))
     try:
-        yield create_app(Gateway(settings, registry=registry, keys=keys, metrics=Metrics(), environ=os.environ))
+        yield create_litestar(Gateway(settings, registry=registry, keys=keys, metrics=Metrics(), environ=os.environ))
     finally:
         await registry.close()
 
@@ -62,7 +64,7 @@ def _client(app: Litestar, role: KeyRole | str | None = None) -> httpx.AsyncClie
     headers = {} if role is None else {"authorization": f"Bearer secret-{role}"}
     # httpx types an ASGI application more loosely than Litestar types itself.
     transport = httpx.ASGITransport(app)  # pyright: ignore[reportArgumentType] - the two spell the same protocol
-    return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", headers=headers)
 
 
 def _routes(app: Litestar) -> set[tuple[str, str]]:
@@ -120,6 +122,51 @@ async def test_without_keys_everything_is_open(tmp_path: Path) -> None:
         for method, path in EXPECTED:
             response = await client.request(method, path, content=b"{}")
             assert response.status_code not in {401, 403}, f"{method} {path}"
+
+
+# A rebound name, a form on a page, a sandboxed frame, a name that merely begins like ours, and what is no name at all.
+WEB_PAGES: tuple[dict[str, str], ...] = (
+    {"host": "attacker.example:8080"},
+    {"host": "127.0.0.1.attacker.example"},
+    {"host": "192.0.2.1:8080"},
+    {"host": ""},
+    {"host": "[::1"},
+    {"origin": "https://attacker.example"},
+    {"origin": "http://localhost.attacker.example"},
+    {"origin": "null"},
+    {"origin": ""},
+    {"host": "localhost:8080", "origin": "http://attacker.example:8080"},
+)
+OURS: tuple[dict[str, str], ...] = (
+    {},
+    {"host": "localhost:8080"},
+    {"host": "[::1]:8080"},
+    {"host": "127.0.0.2"},
+    {"origin": "http://localhost:3000"},
+    {"origin": "http://127.0.0.1"},
+)
+
+
+@pytest.mark.parametrize("headers", WEB_PAGES)
+async def test_without_keys_no_web_page_is_answered(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with _app(tmp_path, keys=KeyRing()) as app, _client(app) as client:
+        for method, path in EXPECTED:
+            response = await client.request(method, path, content=b"{}", headers=headers)
+            assert response.status_code == 403, f"{method} {path}"
+            assert response.json()["error"]["code"] == "permission_denied"
+            assert "configure keys" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("headers", OURS)
+async def test_without_keys_what_is_addressed_to_loopback_is_answered(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with _app(tmp_path, keys=KeyRing()) as app, _client(app) as client:
+        assert (await client.get("/v1/models", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("headers", WEB_PAGES)
+async def test_with_a_key_any_name_and_any_page_are_answered(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with _app(tmp_path) as app, _client(app, KeyRole.CHAT) as client:
+        assert (await client.get("/v1/models", headers=headers)).status_code == 200
 
 
 async def test_metrics_need_no_key_on_loopback(tmp_path: Path) -> None:

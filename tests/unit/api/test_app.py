@@ -33,7 +33,7 @@ async def client(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
     )
     # httpx types an ASGI application more loosely than Litestar types itself.
     transport = httpx.ASGITransport(create_app(gateway))  # pyright: ignore[reportArgumentType] - one protocol, two spellings
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client
     await registry.close()
 

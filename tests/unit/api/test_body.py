@@ -22,6 +22,14 @@ def _chat(**fields: object) -> bytes:
     return json.dumps({"model": "m", "messages": _MESSAGES, **fields}).encode()
 
 
+def _tool(name: str, **function: object) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, **function}}
+
+
+def _named(name: str) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name}}
+
+
 def _refusal(body: bytes) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
         _decoder.decode(body)
@@ -38,6 +46,15 @@ def _refusal(body: bytes) -> InvalidRequest:
         {"metadata": {"a": "b"}, "store": False, "service_tier": "auto", "prompt_cache_key": "k"},
         {"messages": [{"role": "developer", "content": [{"type": "text", "text": "Be brief."}]}]},
         {"messages": [{"role": "user", "content": ""}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "No."}]},
+        {"messages": [{"role": "assistant", "content": None, "annotations": [], "audio": None, "function_call": None}]},
+        {"messages": [{"role": "tool", "content": [{"type": "text", "text": "22"}], "tool_call_id": "call_1"}]},
+        {"tools": [], "tool_choice": None, "parallel_tool_calls": None, "reasoning_effort": None},
+        {"tools": [_tool("f" * 64, parameters={}, strict=True, description="")], "tool_choice": "required"},
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}, "reasoning_effort": "xhigh"},
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [_named("f")]}}},
+        {"chat_template_kwargs": {"enable_thinking": False, "budget": 5}, "verbosity": "low", "safety_identifier": "s"},
+        {"metadata": {"k" * 64: "x" * 512}, "stream_options": {"include_obfuscation": True}},
     ],
 )
 def test_every_value_at_its_limit_is_taken(fields: dict[str, object]) -> None:
@@ -51,9 +68,9 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
     ({"messages": {}}, ErrorCode.INVALID_TYPE, "messages"),
     ({"messages": []}, ErrorCode.INVALID_VALUE, "messages"),
     ({"messages": ["Hello"]}, ErrorCode.INVALID_TYPE, "messages[0]"),
-    ({"messages": [{"role": "user"}]}, ErrorCode.MISSING_PARAMETER, "messages[0].content"),
     ({"messages": [{"content": "x"}]}, ErrorCode.MISSING_PARAMETER, "messages[0].role"),
-    ({"messages": [{"role": "user", "content": None}]}, ErrorCode.INVALID_TYPE, "messages[0].content"),
+    ({"messages": [{"role": 5, "content": "x"}]}, ErrorCode.INVALID_TYPE, "messages[0].role"),
+    ({"messages": [{"role": "function", "content": "x", "name": "f"}]}, ErrorCode.INVALID_VALUE, "messages[0].role"),
     ({"messages": [{"role": "user", "content": 5}]}, ErrorCode.INVALID_TYPE, "messages[0].content"),
     ({"messages": [{"role": "user", "content": []}]}, ErrorCode.INVALID_VALUE, "messages[0].content"),
     ({"messages": [{"role": "oracle", "content": "x"}]}, ErrorCode.INVALID_VALUE, "messages[0].role"),
@@ -63,9 +80,23 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
         "messages[1].content[0].type",
     ),
     (
-        {"messages": [{"role": "user", "content": "x", "tool_calls": []}]},
-        ErrorCode.UNKNOWN_PARAMETER,
-        "messages[0].tool_calls",
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+        ErrorCode.INVALID_VALUE,
+        "messages[0].content[0].type",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "x", "function_call": {"name": "f"}}]},
+        ErrorCode.INVALID_TYPE,
+        "messages[0].function_call",
+    ),
+    (
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]}
+            ]
+        },
+        ErrorCode.MISSING_PARAMETER,
+        "messages[0].tool_calls[0].function.arguments",
     ),
     ({"max_tokens": 0}, ErrorCode.INVALID_VALUE, "max_tokens"),
     ({"max_tokens": -1}, ErrorCode.INVALID_VALUE, "max_tokens"),
@@ -90,10 +121,31 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
     ({"seed": "7"}, ErrorCode.INVALID_TYPE, "seed"),
     ({"stream": 1}, ErrorCode.INVALID_TYPE, "stream"),
     ({"stream_options": {"usage": True}}, ErrorCode.UNKNOWN_PARAMETER, "stream_options.usage"),
-    ({"n": 2}, ErrorCode.INVALID_VALUE, "n"),
-    ({"logit_bias": {}}, ErrorCode.UNKNOWN_PARAMETER, "logit_bias"),
-    ({"tools": []}, ErrorCode.UNKNOWN_PARAMETER, "tools"),
+    ({"functions": []}, ErrorCode.UNKNOWN_PARAMETER, "functions"),
+    ({"modalities": ["audio"]}, ErrorCode.UNKNOWN_PARAMETER, "modalities"),
+    ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, ErrorCode.INVALID_VALUE, "tools[0].type"),
+    ({"tools": [{"type": "function"}]}, ErrorCode.MISSING_PARAMETER, "tools[0].function"),
+    ({"tools": [{"type": "function", "function": {}}]}, ErrorCode.MISSING_PARAMETER, "tools[0].function.name"),
+    ({"tools": [_tool("with blank")]}, ErrorCode.INVALID_VALUE, "tools[0].function.name"),
+    ({"tools": [_tool("f" * 65)]}, ErrorCode.INVALID_VALUE, "tools[0].function.name"),
+    ({"tools": [_tool("f")] * 129}, ErrorCode.INVALID_VALUE, "tools"),
+    ({"tools": [_tool("f", parameters=[])]}, ErrorCode.INVALID_TYPE, "tools[0].function.parameters"),
+    ({"tool_choice": "always"}, ErrorCode.INVALID_VALUE, "tool_choice"),
+    ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}}, ErrorCode.INVALID_VALUE, "tool_choice.type"),
+    ({"tool_choice": {"type": "function"}}, ErrorCode.MISSING_PARAMETER, "tool_choice.function"),
+    ({"parallel_tool_calls": "no"}, ErrorCode.INVALID_TYPE, "parallel_tool_calls"),
+    ({"reasoning_effort": "extreme"}, ErrorCode.INVALID_VALUE, "reasoning_effort"),
+    ({"chat_template_kwargs": {"a": [1]}}, ErrorCode.INVALID_TYPE, "chat_template_kwargs[...]"),
     ({"metadata": {"a": 1}}, ErrorCode.INVALID_TYPE, "metadata[...]"),
+    ({"metadata": {"a": "x" * 513}}, ErrorCode.INVALID_VALUE, "metadata[...]"),
+    ({"metadata": {str(n): "" for n in range(17)}}, ErrorCode.INVALID_VALUE, "metadata"),
+    ({"user": 5}, ErrorCode.INVALID_TYPE, "user"),
+    ({"store": "yes"}, ErrorCode.INVALID_TYPE, "store"),
+    ({"service_tier": "gold"}, ErrorCode.INVALID_VALUE, "service_tier"),
+    ({"prompt_cache_key": 5}, ErrorCode.INVALID_TYPE, "prompt_cache_key"),
+    ({"safety_identifier": 5}, ErrorCode.INVALID_TYPE, "safety_identifier"),
+    ({"verbosity": "loud"}, ErrorCode.INVALID_VALUE, "verbosity"),
+    ({"stream_options": {"include_obfuscation": 1}}, ErrorCode.INVALID_TYPE, "stream_options.include_obfuscation"),
 ]
 
 
@@ -146,9 +198,10 @@ def test_json_nested_beyond_the_parser_is_refused() -> None:
 
 def test_a_value_out_of_a_closed_set_is_refused_with_the_set() -> None:
     role = _refusal(_chat(messages=[{"role": "oracle", "content": "x"}]))
-    assert role.message == "`messages[0].role` must be 'assistant' or 'developer' or 'system' or 'user', not 'oracle'."
+    roles = "'assistant' or 'developer' or 'system' or 'tool' or 'user'"
+    assert role.message == f"`messages[0].role` must be {roles}, not 'oracle'."
     part = _refusal(_chat(messages=[{"role": "user", "content": [{"type": "image_url"}]}]))
-    assert part.message == "`messages[0].content[0].type` must be 'text', not 'image_url'."
+    assert part.message == "`messages[0].content[0].type` must be 'text' or 'refusal', not 'image_url'."
     with pytest.raises(InvalidRequest, match="`rule` must be 'at_least' or 'at_most' or 'no_worse_than', not 'never'"):
         BodyDecoder(Criterion).decode(b'{"name": "a", "metric": "accuracy", "rule": "never", "bound": 1}')
 

@@ -5,6 +5,7 @@ import pytest
 from gateway.contracts.deployments import Deployment, GatePolicy
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Role
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineKind, EngineSpec, Variant
 from gateway.errors import NotFound
 from gateway.routing import choose, deployment_of
@@ -31,17 +32,24 @@ DEPLOYMENT = Deployment(model="tutor", incumbent=INCUMBENT.digest, revision=1, g
 
 
 def test_a_request_without_a_pin_goes_to_the_incumbent() -> None:
-    route = choose(DEPLOYMENT, INCUMBENT)
+    route = choose(DEPLOYMENT, INCUMBENT, None, SchedulingClass.BATCH)
     assert (route.model, route.role, route.variant) == ("tutor", Role.INCUMBENT, INCUMBENT)
+    assert route.scheduling_class is SchedulingClass.BATCH
 
 
 def test_a_pinned_candidate_answers_as_candidate_under_the_public_name() -> None:
-    route = choose(DEPLOYMENT, INCUMBENT, CANDIDATE)
+    route = choose(DEPLOYMENT, INCUMBENT, CANDIDATE, SchedulingClass.INTERACTIVE)
     assert (route.model, route.role, route.variant) == ("tutor", Role.CANDIDATE, CANDIDATE)
 
 
 def test_a_pin_to_the_content_of_the_incumbent_is_the_incumbent_whatever_its_name() -> None:
-    assert choose(DEPLOYMENT, INCUMBENT, _variant("other", "a")).role is Role.INCUMBENT
+    assert choose(DEPLOYMENT, INCUMBENT, _variant("other", "a"), SchedulingClass.BATCH).role is Role.INCUMBENT
+
+
+@pytest.mark.parametrize("callers_class", SchedulingClass)
+@pytest.mark.parametrize("pinned", [INCUMBENT, CANDIDATE])
+def test_whoever_pins_evaluates_whatever_the_key_says(pinned: Variant, callers_class: SchedulingClass) -> None:
+    assert choose(DEPLOYMENT, INCUMBENT, pinned, callers_class).scheduling_class is SchedulingClass.EVALUATION
 
 
 def test_a_model_is_found_by_its_public_name() -> None:

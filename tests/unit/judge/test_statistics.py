@@ -15,6 +15,15 @@ def test_wilson_interval_of_the_seeds_counts(successes: int, n: int, low: float,
     assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-4)
 
 
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_the_proportion_and_stays_in_range(counts: tuple[int, int]) -> None:
+    successes, n = counts
+    low, high = wilson_interval(successes, n)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert (low == 0) is (successes == 0)
+    assert (high == 1) is (successes == n)
+
+
 @pytest.mark.parametrize(
     ("gained", "lost", "n", "low", "high"),
     [

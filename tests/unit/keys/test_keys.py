@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import StartError
 from gateway.keys import KeyRing, load_keys
 from gateway.settings import KeyRole, KeySettings
@@ -33,6 +34,13 @@ def test_each_of_several_keys_is_found(tmp_path: Path) -> None:
     ring = load_keys([CHAT, admin], environ=ENVIRON)
     found = [ring.authenticate(f"Bearer {secret}") for secret in ("s3cret", "from a file")]
     assert [key.name for key in found if key is not None] == ["app", "ops"]
+
+
+def test_a_key_has_the_class_that_its_settings_give_it_and_is_interactive_by_itself() -> None:
+    batch = KeySettings(name="jobs", role=KeyRole.CHAT, secret_env="JOBS", scheduling_class=SchedulingClass.BATCH)  # noqa: S106 - the variable's name
+    ring = load_keys([CHAT, batch], environ={**ENVIRON, "JOBS": "j0bs"})
+    classes = [key.scheduling_class for secret in ("s3cret", "j0bs") if (key := ring.authenticate(f"Bearer {secret}"))]
+    assert classes == [SchedulingClass.INTERACTIVE, SchedulingClass.BATCH]
 
 
 def test_no_keys_is_open_and_knows_nobody() -> None:

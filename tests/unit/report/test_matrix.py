@@ -142,6 +142,24 @@ def test_an_incumbent_that_is_its_own_candidate_is_told_apart_by_role() -> None:
     assert row(evaluation, "Accuracy, overall")[2] == "tie"
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["my-tutor-8bit", "my-tutor-5bit"], ["8bit", "5bit"]),
+        (["my_tutor_8bit", "my_tutor_8bit_v2"], ["8bit", "8bit_v2"]),
+        (["qwen-7b", "qwen-72b"], ["7b", "72b"]),
+        (["tutor", "tutor-5bit"], ["tutor", "tutor-5bit"]),
+        (["v1.25", "v1.26"], ["v1.25", "v1.26"]),
+        (["old", "new"], ["old", "new"]),
+    ],
+)
+def test_a_system_is_called_by_the_words_that_set_it_apart(names: list[str], labels: list[str]) -> None:
+    evaluation = judged({name: [1.0] * 10 for name in names})
+
+    assert [each.label for each in contestants(evaluation)] == labels
+    assert [row[2].partition("@")[0] for row in systems_table(contestants(evaluation)).rows] == names
+
+
 def test_two_builds_of_one_name_are_told_apart_by_digest() -> None:
     one, other = make_system("build", Role.INCUMBENT), make_system("build")
     variant = msgspec.structs.replace(

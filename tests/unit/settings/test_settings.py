@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import StartError
-from gateway.settings import LoadedSettings, default_state_dir, describe, is_loopback, load_settings
+from gateway.settings import EvaluationSettings, LoadedSettings, default_state_dir, describe, is_loopback, load_settings
 
 HOME = {"HOME": "/home/someone"}
 CRITERION = '{name = "accuracy", metric = "accuracy", rule = "at_least", bound = 0.9}'
@@ -63,6 +64,14 @@ def test_a_higher_layer_wins_and_is_named(
     assert loaded.settings.server.max_body_bytes == (10 if toml is not None else 4 * 1024**2)
 
 
+def test_a_key_names_its_class_and_a_part_of_a_queue_leaves_the_rest_as_it_is(tmp_path: Path) -> None:
+    key = "[[keys]]\nname = 'a'\nrole = 'chat'\nsecret_env = 'A'\nclass = 'batch'\n"
+    loaded = load(tmp_path, key + "[queue.evaluation]\nmax_queued = 3\n")
+    assert loaded.settings.keys[0].scheduling_class is SchedulingClass.BATCH
+    assert loaded.origins["keys[0].class"] == str(tmp_path / "gateway.toml")
+    assert loaded.settings.queue.evaluation == EvaluationSettings(max_queued=3)
+
+
 def test_every_setting_is_described_once_with_its_origin(tmp_path: Path) -> None:
     toml = f'[[deployments]]\nsource = "./tutor"\ngate = {{criteria = [{CRITERION}]}}'
     rows = describe(load(tmp_path, toml, environ={"GATEWAY__ENGINE__MAX_ROWS": "3"}))
@@ -86,11 +95,18 @@ def test_a_secret_is_not_described(tmp_path: Path) -> None:
         ('[server]\nport = "80"', "server.port"),
         ("[server]\nport = 70000", "server.port"),
         ("[server]\nprot = 80", "server.prot"),
+        ("[server]\nkeep_alive_interval_s = 0", "server.keep_alive_interval_s"),
+        ('[server]\ncors_origins = ["chat.example.org"]', "server.cors_origins[0]"),
+        ('[server]\ncors_origins = ["https://chat.example.org/"]', "server.cors_origins[0]"),
+        ('[server]\ncors_origins = ["*"]', "server.cors_origins"),
         ("[sever]\nport = 80", "sever"),
         ("server = 80", "server"),
-        ("[queue]\ntimeout_s = 0", "queue.timeout_s"),
-        ("[queue]\ntimeout_s = inf", "queue.timeout_s"),
-        ("[queue]\ntimeout_s = nan", "queue.timeout_s"),
+        ("[queue.batch]\ntimeout_s = 0", "queue.batch.timeout_s"),
+        ("[queue.batch]\ntimeout_s = inf", "queue.batch.timeout_s"),
+        ("[queue.batch]\ntimeout_s = nan", "queue.batch.timeout_s"),
+        ("[queue.interactive]\npatience_s = 1", "queue.interactive.patience_s"),
+        ("[queue.evaluation]\nrows_ratio = 0", "queue.evaluation.rows_ratio"),
+        ("[queue]\nmax_queued = 1", "queue.max_queued"),
         ("[log]\nlevel = 'loud'", "log.level"),
         ("[engine]\nrestart_backoff_initial_s = 60", "engine.restart_backoff_initial_s"),
         ("[memory]\nrecommended_working_set_bytes = 5", "memory.recommended_working_set_bytes"),
@@ -105,6 +121,7 @@ def test_a_secret_is_not_described(tmp_path: Path) -> None:
         ),
         ("[[keys]]\nname = 'a'\nrole = 'owner'\nsecret_env = 'A'", "keys[0].role"),
         ("[[keys]]\nname = 'a'\nrole = 'chat'", "keys[0]"),
+        ("[[keys]]\nname = 'a'\nrole = 'chat'\nsecret_env = 'A'\nclass = 'urgent'", "keys[0].class"),
         ("[[keys]]\nname = 'a'\nrole = 'chat'\nsecret_env = 'A'\nsecret_file = '/a'", "keys[0]"),
         ("[[keys]]\nname = 'a'\nrole = 'chat'\nsecret_env = 'A'\n" * 2, "keys"),
         ("keys = [1]", "keys[0]"),
@@ -121,7 +138,7 @@ def test_a_wrong_value_is_refused_with_its_path_and_origin(tmp_path: Path, toml:
         ("GATEWAY__SERVER__PROT", "80", "server.prot"),
         ("GATEWAY__SEVER__PORT", "80", "sever"),
         ("GATEWAY__SERVER__PORT__X", "80", "server.port"),
-        ("GATEWAY__QUEUE__TIMEOUT_S", "inf", "queue.timeout_s"),
+        ("GATEWAY__QUEUE__EVALUATION__TIMEOUT_S", "inf", "queue.evaluation.timeout_s"),
         ("GATEWAY__DEPLOYMENTS", "./a", "deployments"),
         ("GATEWAY__STATE_DIR", "", "state_dir"),
     ],

@@ -15,6 +15,15 @@ def write_suite(directory: Path, purpose: str) -> None:
     (directory / "suite.toml").write_text(MANIFEST.format(purpose=purpose))
 
 
+def test_a_byte_order_mark_and_carriage_returns_are_formatting(tmp_path: Path) -> None:
+    (tmp_path / "suites" / "own").mkdir(parents=True)
+    content = 'name = "own"\r\npurpose = "A test."\r\n[categories]\r\na = "A"\r\n'
+    (tmp_path / "suites" / "own" / "suite.toml").write_text(content, encoding="utf-8-sig", newline="")
+    manifest = find_suite_manifest("own", state_dir=tmp_path)
+    assert manifest is not None
+    assert manifest.name == "own"
+
+
 def test_a_suite_is_found_in_the_order_of_the_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     state_dir = tmp_path / "state"

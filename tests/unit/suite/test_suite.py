@@ -34,6 +34,12 @@ CAPITAL = {
     "max_completion_tokens": 8,
 }
 
+CRITERION = "[[criteria]]\nname='{}'\nmetric='accuracy'\nrule='at_least'\nbound=0.5\n"
+LOOP = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}}
+DEEP = json.loads("[" * 80 + "]" * 80)
+
+NESTED = json.dumps(SUM)[:-1] + ', "grader": {"kind": "json_equal", "value": ' + "[" * 100_000
+
 Line = Mapping[str, object] | str
 
 
@@ -89,6 +95,10 @@ def test_the_digest_ignores_the_order_of_keys_and_lines_and_defaults_written_out
         ({**SUM, "max_completion_tokens": 33}, MANIFEST),
         ({**SUM, "tags": []}, MANIFEST),
         (SUM, MANIFEST.replace("Be brief.", "Be long.")),
+        ({**SUM, "family": "sums"}, MANIFEST),
+        (SUM, "measures = ['field_access']\n" + MANIFEST),
+        (SUM, MANIFEST + 'art = "Art"\n'),
+        (SUM, MANIFEST + CRITERION.format("x")),
         (SUM, "temperature = 0.5\n" + MANIFEST),
         (SUM, "min_pairs = 11\n" + MANIFEST),
         (SUM, "seed = 1\n" + MANIFEST),
@@ -96,6 +106,57 @@ def test_the_digest_ignores_the_order_of_keys_and_lines_and_defaults_written_out
 )
 def test_the_digest_changes_with_whatever_changes_a_score(tmp_path: Path, line: Line, manifest: str) -> None:
     assert load(tmp_path, line, manifest=manifest).digest != load(tmp_path, SUM).digest
+
+
+def test_the_digest_ignores_formatting_and_words_that_score_nothing(tmp_path: Path) -> None:
+    digest = load(tmp_path, SUM, CAPITAL).digest
+    other = MANIFEST.replace("A test.", "Another purpose.").replace('"Facts"', '"General knowledge"')
+    other += "# a remark\n[graders]\nnumeric = 1\n"
+    assert load(tmp_path, {**SUM, "family": "sum-1", "origin": "imported"}, CAPITAL, manifest=other).digest == digest
+    two = CRITERION.format("x"), CRITERION.format("y")
+    assert (
+        load(tmp_path, SUM, manifest=MANIFEST + "".join(two)).digest
+        == load(tmp_path, SUM, manifest=MANIFEST + "".join(reversed(two))).digest
+    )
+
+
+def test_the_digest_ignores_carriage_returns_and_a_byte_order_mark(tmp_path: Path) -> None:
+    digest = load(tmp_path, SUM, CAPITAL).digest
+    for name in ("suite.toml", "cases.jsonl"):
+        path = tmp_path / "mini" / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_suite("mini", search_path=[tmp_path]).digest == digest
+
+
+def test_the_digest_is_untouched_by_a_grader_that_the_suite_does_not_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = load(tmp_path, SUM).digest
+    monkeypatch.setattr("canary.grading.text.Text.version", 2)
+    assert load(tmp_path, SUM).digest == digest
+
+
+def test_a_case_without_a_family_is_its_own(tmp_path: Path) -> None:
+    own, shared = load(tmp_path, SUM, {**CAPITAL, "family": "capitals", "origin": "generated"}).cases[::-1]
+    assert (own.family, shared.family) == ("sum-1", "capitals")
+
+
+def test_a_line_without_end_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+    cases = write_suite(tmp_path, SUM) / "cases.jsonl"
+    with cases.open("ab") as file:
+        file.truncate(2 * 1024**3)  # sparse: two gibibytes of zeros in one line
+    with pytest.raises(SuiteError, match=r"cases\.jsonl, line 2: longer than 1048576 bytes"):
+        load_suite("mini", search_path=[tmp_path])
+
+
+def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"suite\.toml, line \d+: the file is larger than 65536 bytes"):
+        load(tmp_path, SUM, manifest=MANIFEST + "# a remark\n" * 10_000)
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"suite\.toml.*: "):
+        load(tmp_path, SUM, manifest=MANIFEST + "x = " + "[" * 5000 + "]" * 5000 + "\n")
 
 
 def test_the_digest_changes_with_a_graders_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +172,17 @@ def test_the_digest_changes_with_a_graders_version(tmp_path: Path, monkeypatch: 
     [
         ({**SUM, "colour": "red"}, "unknown field `colour`"),
         ({**SUM, "category": "art"}, "unknown category 'art'; the suite has: arithmetic, facts"),
-        ({**SUM, "grader": {"kind": "vibes"}}, "'vibes' - at `$.grader.kind` (graders: exact, regex, numeric, text)"),
+        ({**SUM, "grader": {"kind": "vibes"}}, "'vibes' - at `$.grader.kind` (graders: exact, regex, numeric, text,"),
         ({**SUM, "grader": {"kind": "regex", "pattern": "(a"}}, "missing )"),
         ({**SUM, "grader": {"kind": "regex", "pattern": "(?!a)"}}, "not supported by RE2"),
+        ({**SUM, "grader": {"kind": "regex", "pattern": r"(a)\1"}}, "not supported by RE2"),
+        ({**SUM, "grader": {"kind": "json_schema", "schema": LOOP}}, "refers to itself without end: #/$defs/a"),
+        ({**SUM, "origin": "generated"}, "a generated case needs a `family`"),
+        ({**SUM, "origin": "stolen"}, "'stolen'"),
+        ({**SUM, "family": ""}, "`$.family`"),
+        (NESTED, "nested too deeply"),
+        ({**SUM, "grader": {"kind": "json_equal", "value": DEEP}}, "nested deeper than 64 levels"),
+        ("\ufeff" + json.dumps(SUM), "cannot be parsed"),
         ({**SUM, "grader": {"kind": "numeric", "value": 1, "near": 2}}, "unknown field `near`"),
         ({**SUM, "prompt": ""}, "`$.prompt`"),
         ({**SUM, "messages": []}, "both `prompt` and `messages`"),
@@ -139,39 +208,56 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "words"),
+    ("manifest", "line", "words"),
     [
-        ("colour = 'red'\n" + MANIFEST, "unknown field `colour`"),
-        ("name = \n", "cannot be parsed: Invalid value (at line 1"),
-        ('name = "mini"\n', "missing required field"),
-        (MANIFEST.partition("[categories]")[0] + "[categories]\n", "`categories` is empty"),
-        ("min_pairs = 0\n" + MANIFEST, "`min_pairs` must be at least 1"),
-        ("temperature = -1.0\n" + MANIFEST, "`temperature` must be at least 0"),
-        ("measures = ['beauty']\n" + MANIFEST, "'beauty'"),
-        (
-            MANIFEST + 2 * "[[criteria]]\nname='x'\nmetric='accuracy'\nrule='at_least'\nbound=0.5\n",
-            "2 criteria are named 'x'",
-        ),
-        (
-            MANIFEST + "[[criteria]]\nname='x'\nmetric='accuracy'\nrule='at_least'\nbound=0.5\ncategory='art'\n",
-            "names the category 'art'",
-        ),
+        ("colour = 'red'\n" + MANIFEST, 1, "unknown field `colour`"),
+        ("name = \n", 1, "cannot be parsed: Invalid value"),
+        (MANIFEST + "\n[[criteria]]\n# a remark\nname = 'x'\nmetric = 'beauty'\n", 14, "'beauty'"),
+        (MANIFEST + "\n[[criteria]]\nname = 'x'\n", 11, "missing required field `metric`"),
+        (MANIFEST + CRITERION.format("x") + "color = 1\n", 15, "unknown field `color`"),
+        (MANIFEST.partition("[categories]")[0] + "[categories]\n", 7, "length >= 1"),
+        (MANIFEST + "'' = 'Nameless'\n", 7, "length >= 1"),
+        ("min_pairs = 0\n" + MANIFEST, 1, "`int` >= 1"),
+        ("temperature = -1.0\n" + MANIFEST, 1, "`float` >= 0"),
+        ("# first\nmeasures = [\n  'accuracy',\n  'beauty',\n]\n" + MANIFEST, 2, "'beauty'"),
+        (MANIFEST.replace('"Be brief."', '"""\n# no comment\n"""') + "x = 3\n", 9, "Expected `str`, got `int`"),
+        (MANIFEST + 2 * CRITERION.format("x"), 10, "2 criteria are named 'x'"),
+        (MANIFEST + CRITERION.format("x") + "category='art'\n", 15, "names the category 'art'"),
         (
             MANIFEST + "[[criteria]]\nname='x'\nmetric='disk_bytes'\nrule='at_most'\nbound=5\ncategory='facts'\n",
+            15,
             "disk_bytes is the engine's, and has no categories",
         ),
+        (
+            MANIFEST + "[graders]\nnumeric = 7\n",
+            11,
+            "no version 7 of the grader 'numeric' any more; the versions that exist: 1",
+        ),
+        (MANIFEST + "[graders]\nnumeric = 1\nvibes = 1\n", 12, "there is no grader 'vibes'; there are: exact,"),
     ],
 )
-def test_a_mistake_in_the_manifest_names_the_file_and_the_matter(tmp_path: Path, manifest: str, words: str) -> None:
+def test_a_mistake_in_the_manifest_names_the_file_the_line_and_the_matter(
+    tmp_path: Path, manifest: str, line: int, words: str
+) -> None:
     with pytest.raises(SuiteError) as raised:
         load(tmp_path, SUM, manifest=manifest)
-    assert str(raised.value).startswith(f"{tmp_path / 'mini' / 'suite.toml'}: ")
+    assert str(raised.value).startswith(f"{tmp_path / 'mini' / 'suite.toml'}, line {line}: ")
     assert words in str(raised.value)
+
+
+def test_what_the_whole_manifest_lacks_has_no_line(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"suite\.toml: .*missing required field `purpose`"):
+        load(tmp_path, SUM, manifest='name = "mini"\n')
+
+
+def test_pinned_versions_that_exist_change_nothing(tmp_path: Path) -> None:
+    pinned = load(tmp_path, SUM, manifest=MANIFEST + "[graders]\nnumeric = 1\n")
+    assert pinned.digest == load(tmp_path, SUM).digest
 
 
 def test_a_manifest_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (write_suite(tmp_path, SUM) / "suite.toml").write_bytes(b'name = "\xff"')
-    with pytest.raises(SuiteError, match=r"suite\.toml is not UTF-8"):
+    with pytest.raises(SuiteError, match=r"suite\.toml, line 1: not UTF-8"):
         load_suite("mini", search_path=[tmp_path])
 
 

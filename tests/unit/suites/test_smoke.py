@@ -1,6 +1,8 @@
 """The smoke suite's promises: its subsets, its floors, and graders that accept right answers and refuse wrong ones."""
 
+import json
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from canary.grading.numeric import Numeric
 from canary.grading.regex import Regex
 from canary.grading.text import Text
 from canary.suite import Case, Suite, load_suite
+from canary.suite.lint import lint
+from gateway.contracts.digests import digest_of
 from gateway.contracts.evaluations import Grade, Metric
 from gateway.contracts.suites import GIB
 
@@ -28,6 +32,19 @@ RIGHT_FOR_REGEX = {
     "facts-10": "A spider has 8 legs.",
     "facts-11": "Germany",
     "facts-12": "Ice.",
+    "facts-13": "Madrid",
+    "facts-14": "Moscow.",
+    "facts-15": "There are twelve months in a year.",
+    "facts-16": "24 hours",
+    "facts-17": "Oxygen.",
+    "facts-18": "A sheep.",
+    "facts-19": "Jupiter",
+    "facts-20": "Leonardo da Vinci painted it.",
+    "facts-21": "France.",
+    "facts-22": "It is H2O.",
+    "facts-23": "The Sun.",
+    "facts-24": "Africa",
+    "facts-25": "A kitten.",
     "extraction-01": "On Friday.",
     "extraction-03": "The bus is red.",
     "extraction-04": "Clara has the book.",
@@ -35,7 +52,17 @@ RIGHT_FOR_REGEX = {
     "extraction-08": "David",
     "extraction-10": "Eva plays the drums.",
     "extraction-11": "It snowed on Tuesday.",
+    "extraction-13": "On Sunday.",
+    "extraction-15": "The coat is black.",
+    "extraction-16": "Mark",
+    "extraction-18": "Oscar baked the cake.",
+    "extraction-20": "Emma.",
+    "extraction-22": "Coffee.",
+    "extraction-23": "In Vienna.",
+    "extraction-25": "In the drawer.",
 }
+DEMO_DIGEST = "12daf66070bee432ab9bb491da34cc71e173f6f9d2692fd09992ab68bf3adf9f"
+"""Of the 40 lines as JSON: what a demo said in an earlier release can be compared with what it says now."""
 WRONG = ("", "I do not know.", "This is a scripted answer.", "seventeen horses", "There are 99 of them.")
 
 
@@ -51,6 +78,8 @@ def right_answer(case: Case) -> str:
             return f"The answer is {value:g}."
         case Exact(answers=answers) | Text(answers=answers):
             return answers[0]
+        case other:
+            raise AssertionError(f"{case.id} has a grader that the suite's notes do not name: {other}")
 
 
 def value_of(case: Case, answer: str) -> float:
@@ -59,9 +88,19 @@ def value_of(case: Case, answer: str) -> float:
     return grade.value
 
 
-@pytest.mark.parametrize(("tag", "count"), [(None, 96), ("demo", 40), ("quick", 12)])
+@pytest.mark.parametrize(("tag", "count"), [(None, 200), ("demo", 40), ("quick", 12)])
 def test_the_suite_and_its_subsets_have_the_promised_number_of_cases(tag: str | None, count: int) -> None:
     assert len(smoke(tag).cases) == count
+
+
+def test_the_demos_cases_are_the_40_that_its_first_release_had() -> None:
+    lines = (SUITES / "smoke" / "cases.jsonl").read_text().splitlines()
+    cases = [case for case in map(json.loads, lines) if "demo" in case.get("tags", [])]
+    assert digest_of(sorted(cases, key=itemgetter("id"))) == DEMO_DIGEST
+
+
+def test_the_suite_lints_clean() -> None:
+    assert lint(SUITES / "smoke") == ()
 
 
 def test_every_quick_case_is_a_demo_case() -> None:

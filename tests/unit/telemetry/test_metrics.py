@@ -6,11 +6,13 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from canary.judge import judge
-from gateway.contracts.admin import EngineMemory, EngineState, EngineView
+from gateway.contracts.admin import EngineMemory, EngineState, EngineView, PrefixCacheCounts
 from gateway.contracts.deployments import Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.evaluations import Metric, Role
+from gateway.contracts.scheduling import RefusalReason, SchedulingClass
 from gateway.contracts.suites import SEED_CRITERIA
 from gateway.telemetry.metrics import Metrics
+from gateway.wire import Step
 from tests.support.evaluations import make_evaluation
 
 PROMOTION = Promotion(
@@ -55,6 +57,8 @@ def engine(state: EngineState = EngineState.READY, load_time_s: float | None = 2
         predicted_bytes=5,
         memory=EngineMemory(active_bytes=10, cache_bytes=20, peak_bytes=30, footprint_bytes=40),
         rows=0,
+        max_rows=4,
+        one_at_a_time=False,
         queued=0,
         restarts=0,
         uptime_s=1.0,
@@ -180,10 +184,68 @@ def test_an_evaluation_is_counted_by_outcome_with_its_accuracies() -> None:
 def test_promotions_and_the_queue_are_shown() -> None:
     metrics = serving()
     metrics.promotion_finished(PROMOTION)
-    metrics.requests_changed(running=3, queued=2)
+    metrics.requests_changed(running=3, queued={SchedulingClass.BATCH: 2, SchedulingClass.EVALUATION: 0})
     found = samples(metrics)
     assert found["gateway_promotions_total{kind=promote,model=tutor,outcome=done}"] == 1
-    assert (found["gateway_requests_running{}"], found["gateway_requests_queued{}"]) == (3, 2)
+    assert found["gateway_requests_running{}"] == 3
+    assert (found["gateway_requests_queued{class=batch}"], found["gateway_requests_queued{class=evaluation}"]) == (2, 0)
+
+
+def test_waits_and_refusals_are_shown_by_class() -> None:
+    metrics = serving()
+    metrics.request_admitted(SchedulingClass.BATCH, wait_s=3.0)
+    metrics.request_refused(SchedulingClass.BATCH, RefusalReason.QUEUE_FULL)
+    metrics.request_refused(SchedulingClass.EVALUATION, RefusalReason.MEMORY)
+    found = samples(metrics)
+    assert found["gateway_queue_wait_seconds_sum{class=batch}"] == 3.0
+    assert found["gateway_requests_refused_total{class=batch,reason=queue_full}"] == 1
+    assert found["gateway_requests_refused_total{class=evaluation,reason=memory}"] == 1
+
+
+def test_an_incumbent_that_is_loaded_on_demand_is_up() -> None:
+    metrics = serving()
+    metrics.engines_observed([], on_demand=True)
+    assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 1
+    metrics.engines_observed([(Role.INCUMBENT, engine(EngineState.RESTARTING))], on_demand=True)
+    assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
+
+
+def test_memory_near_the_limit_is_shown_while_it_is() -> None:
+    metrics = serving()
+    metrics.memory_observed(near_limit=True)
+    assert samples(metrics)["gateway_memory_near_limit{}"] == 1
+    metrics.memory_observed(near_limit=False)
+    assert samples(metrics)["gateway_memory_near_limit{}"] == 0
+
+
+def test_an_engines_counts_are_added_up_as_they_grow_and_across_its_processes() -> None:
+    metrics = serving()
+    step = Step(
+        deltas=(),
+        steps=2,
+        rows=3,
+        padding_ratio=0.25,
+        memory=EngineMemory(),
+        prefix_cache=PrefixCacheCounts(hits=2, misses=1, hit_tokens=50),
+    )
+    metrics.engine_stepped(step, before=PrefixCacheCounts())
+    metrics.engine_stepped(step, before=step.prefix_cache)
+    metrics.engine_stepped(step, before=PrefixCacheCounts(hits=9, misses=9, hit_tokens=9))  # it counts anew
+    found = samples(metrics)
+    assert found["gateway_prefix_cache_requests_total{result=hit}"] == 4
+    assert found["gateway_prefix_cache_requests_total{result=miss}"] == 2
+    assert found["gateway_prefix_cache_tokens_total{}"] == 100
+    assert found["gateway_engine_steps_total{}"] == 6
+    assert found["gateway_engine_padding_ratio_sum{}"] == 0.75
+    assert (found["gateway_engine_batch_rows_count{}"], found["gateway_engine_batch_rows_sum{}"]) == (3, 9)
+
+
+def test_a_runner_that_was_replaced_after_an_error_counts_from_0_again() -> None:
+    metrics = serving()
+    for hits, before in ((3, 0), (1, 3)):
+        step = Step(deltas=(), rows=1, memory=EngineMemory(), prefix_cache=PrefixCacheCounts(hits=hits))
+        metrics.engine_stepped(step, before=PrefixCacheCounts(hits=before))
+    assert samples(metrics)["gateway_prefix_cache_requests_total{result=hit}"] == 4
 
 
 def test_two_gateways_in_one_process_do_not_meet() -> None:
