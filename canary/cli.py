@@ -16,6 +16,7 @@ from canary.history import render_history
 from canary.progress import RunProgress
 from canary.report import recorded
 from canary.suite import Suite, default_search_path, find_suite, load_suite
+from canary.suite_cli import suite as suite_commands
 from canary.workflow import (
     CandidateFate,
     Fate,
@@ -140,7 +141,8 @@ def history(*, model: str | None, url: str) -> ExitCode:
     with _gateway(url) as gateway:
         deployment = find_deployment(gateway, model)
         evaluations = [each for each in gateway.evaluations() if each.model == deployment.model]
-        render_history(gateway.promotions(deployment.model), evaluations, _output())
+        references = {view.digest: view.reference for view in gateway.variants()}
+        render_history(gateway.promotions(deployment.model), evaluations, references, _output())
     return ExitCode.PASSED
 
 
@@ -163,6 +165,9 @@ def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, 
         evaluation = find_evaluation(gateway, evaluation_id)
     click.echo(rendering.render_json(evaluation) if form == "json" else rendering.render_markdown(evaluation))
     return ExitCode.PASSED
+
+
+cli.add_command(suite_commands)
 
 
 def main() -> None:
@@ -222,6 +227,7 @@ def _exit_code(evaluation: Evaluation) -> ExitCode:
 
 
 def _print_fates(fates: Sequence[CandidateFate]) -> None:
+    click.echo()
     for fate in fates:
         if fate.fate is not Fate.REFUSED:
             click.echo(f"{fate.reference}: {fate.fate}")

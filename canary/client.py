@@ -111,6 +111,9 @@ class GatewayClient:
     def variant(self, reference: str) -> VariantView:
         return self._get(f"/admin/variants/{_quoted(reference)}", VariantView)
 
+    def variants(self) -> tuple[VariantView, ...]:
+        return self._get("/admin/variants", tuple[VariantView, ...])
+
     def engines(self) -> tuple[EngineView, ...]:
         return self._get("/admin/engines", tuple[EngineView, ...])
 

@@ -1,35 +1,56 @@
 """Print what happened to a model: its evaluations, and each change of its incumbent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
 
+from canary.report.table import Table
+from canary.report.terminal import print_table
 from gateway.contracts.admin import EvaluationSummary
 from gateway.contracts.deployments import Promotion
 from gateway.contracts.digests import short
 
 
-def render_history(promotions: Sequence[Promotion], evaluations: Sequence[EvaluationSummary], console: Console) -> None:
-    """Print both lists, in the order given."""
-    runs = Table(title="Evaluations", title_justify="left")
-    for column in ("id", "at", "suite", "incumbent", "candidates"):
-        runs.add_column(column, overflow="fold")
-    for run in evaluations:
-        candidates = "\n".join(f"{candidate.reference}: {candidate.outcome}" for candidate in run.candidates)
-        runs.add_row(run.id, run.created_at, run.suite, run.incumbent, candidates)
-    changes = Table(title="Changes of the incumbent", title_justify="left")
-    for column in ("revision", "at", "kind", "outcome", "from", "to", "because of"):
-        changes.add_column(column, overflow="fold")
-    for change in promotions:
-        changes.add_row(
+def render_history(
+    promotions: Sequence[Promotion],
+    evaluations: Sequence[EvaluationSummary],
+    references: Mapping[str, str],
+    console: Console,
+) -> None:
+    """Print both lists, in the order given; `references` has the `name@digest` of the digests that are registered."""
+    runs = [
+        (
+            run.id,
+            run.created_at,
+            run.suite,
+            run.incumbent,
+            ", ".join(f"{candidate.reference}: {candidate.outcome}" for candidate in run.candidates),
+        )
+        for run in evaluations
+    ]
+    changes = [
+        (
             str(change.revision),
             change.at,
             change.kind,
             change.outcome,
-            short(change.from_variant) if change.from_variant else "",
-            short(change.to_variant),
-            "\n".join(filter(None, (change.evaluation_id, change.reason))),
+            _reference(change.from_variant, references),
+            _reference(change.to_variant, references),
+            ", ".join(filter(None, (change.evaluation_id, change.reason))),
         )
-    for table in (runs, changes):
-        console.print(table if table.row_count else f"{table.title}: none", markup=False)
+        for change in promotions
+    ]
+    _print("Evaluations", ("id", "at", "suite", "incumbent", "candidates"), runs, console)
+    header = ("revision", "at", "kind", "outcome", "from", "to", "because of")
+    _print("Changes of the incumbent", header, changes, console)
+
+
+def _reference(digest: str | None, references: Mapping[str, str]) -> str:
+    return "" if digest is None else references.get(digest, short(digest))
+
+
+def _print(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> None:
+    if not rows:
+        console.print(f"{title}: none", markup=False)
+        return
+    print_table(Table(title=title, header=header, rows=tuple(rows)), console)

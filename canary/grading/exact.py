@@ -7,7 +7,15 @@ import msgspec
 from gateway.contracts.evaluations import Grade
 
 
-class Exact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="exact"):
+class Exact(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="exact",
+):
     """`{"kind": "exact", "answers": ["Paris"]}`: white space around the answer does not count, all else does."""
 
     kind: ClassVar[str] = "exact"

@@ -13,7 +13,15 @@ _NUMBER = re.compile(r"(?<![^\W_])(?<![.,])[-+\u2212]?(?:[0-9]+(?:,[0-9]+)*(?:\.
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
 
-class Numeric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="numeric"):
+class Numeric(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="numeric",
+):
     """`{"kind": "numeric", "value": 1234.5}` takes `so the sum is $1,234.50.`: the last number of the answer counts."""
 
     kind: ClassVar[str] = "numeric"

@@ -12,7 +12,15 @@ import re2
 from gateway.contracts.evaluations import Grade
 
 
-class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="regex"):
+class Regex(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="regex",
+):
     """`{"kind": "regex", "pattern": "(?i)paris|lutetia"}`: searched for, in RE2's syntax, which has no look-around."""
 
     kind: ClassVar[str] = "regex"
@@ -23,10 +31,10 @@ class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if not self.pattern:
             raise ValueError("`pattern` must not be empty: it would match any answer")
-        _search(self.pattern, "")
+        search(self.pattern, "")
 
     def grade(self, answer: str) -> Grade:
-        if _search(self.pattern, answer):
+        if search(self.pattern, answer):
             return Grade(value=1.0, reason="matches the pattern")
         return Grade(value=0.0, reason="does not match the pattern")
 
@@ -34,7 +42,13 @@ class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"a match of /{self.pattern}/"
 
 
-def _search(pattern: str, answer: str) -> bool:
+def quote(text: str) -> str:
+    """Return a pattern that matches the text and nothing else."""
+    quoted: str = re2.escape(text)
+    return quoted
+
+
+def search(pattern: str, answer: str) -> bool:
     """Return whether the pattern occurs; re2 keeps what it compiled. Raises ValueError where it is no RE2 pattern."""
     options = re2.Options()
     options.log_errors = False

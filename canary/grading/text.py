@@ -8,7 +8,15 @@ import msgspec
 from gateway.contracts.evaluations import Grade
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
+class Text(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="text",
+):
     """`{"kind": "text", "answers": ["New York"]}` takes `new  york.` as well."""
 
     kind: ClassVar[str] = "text"

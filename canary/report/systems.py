@@ -1,5 +1,6 @@
 """How the systems of a run are named and described in its report, and which of them meet the accuracy floors."""
 
+import os.path
 from collections import Counter
 
 import msgspec
@@ -13,7 +14,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     """A system with its levels, whichever comparisons hold them."""
 
     label: str
-    """The shortest name that is its own in this run."""
+    """A short name that is its own in this run; the systems' table has the reference beside it."""
     system: System
     levels: dict[tuple[Metric, str | None], Level]
     meets_floors: bool
@@ -61,7 +62,15 @@ def _labels(systems: tuple[System, ...]) -> list[str]:
             labels.append(variant.reference)
         else:
             labels.append(f"{variant.name} as {system.role}")
-    return labels
+    return _without_common_start(labels)
+
+
+def _without_common_start(labels: list[str]) -> list[str]:
+    """Cut the words that all begin with: builds of one model differ at the end, and columns are narrow."""
+    start = os.path.commonprefix(labels)
+    words = max(start.rfind("-"), start.rfind("_")) + 1
+    shortened = [label[words:] for label in labels]
+    return shortened if all(shortened) else labels
 
 
 def _weights(system: System) -> str:

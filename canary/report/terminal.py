@@ -3,7 +3,10 @@
 Everything is a rich Text: a string would be read for markup, and what a model wrote must not be.
 """
 
+from collections.abc import Sequence
+
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -13,6 +16,8 @@ from canary.report.flips import Answer, Flip, FlippedCases
 from canary.report.table import Table
 from canary.report.view import View
 
+_GAP = 2
+"""Columns of the terminal between two of a table."""
 _STYLES = {"passed": "green", "failed": "red", "inconclusive": "yellow", "errored": "magenta"}
 
 
@@ -21,7 +26,8 @@ def print_view(view: View, console: Console) -> None:
     for name, value in view.identity:
         console.print(Text(f"{name}: {visible(value)}"))
     for table in view.tables:
-        _print_table(table, console)
+        print_table(table, console)
+    console.print()
     console.print(Text(visible(view.conclusion), style="bold"))
     for flipped in view.flips:
         _print_flipped(flipped, console)
@@ -31,17 +37,39 @@ def print_view(view: View, console: Console) -> None:
         console.print(Text(f"- {visible(limit)}"))
 
 
-def _print_table(table: Table, console: Console) -> None:
+def print_table(table: Table, console: Console) -> None:
     console.print()
     console.print(Text(visible(table.title), style="bold"))
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in table.header:
-        grid.add_column(Text(visible(title)), overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(_cell(cell) for cell in row))
+    header = [Text(visible(title)) for title in table.header]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    columns = list(zip(header, *rows, strict=True))
+    widths = _column_widths(columns, console.width - _GAP * (len(columns) - 1))
+    for title, width in zip(header, widths, strict=True):
+        grid.add_column(title, width=width, overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
     console.print(grid)
     for note in table.notes:
         console.print(Text(f"- {visible(note)}"))
+
+
+def _column_widths(columns: Sequence[Sequence[Text]], available: int) -> list[int]:
+    """Return widths that break no word where that can be, and share the rest out so that short cells fit on one line.
+
+    rich alone makes wide columns equally wide, and breaks a name for the sake of a sentence.
+    """
+    widths = [max(cell_len(word) for cell in column for word in (cell.plain.split() or [""])) for column in columns]
+    while sum(widths) > max(available, len(columns)):
+        widths[widths.index(max(widths))] -= 1
+    spare = available - sum(widths)
+    lacking = [max(cell.cell_len for cell in column) - width for column, width in zip(columns, widths, strict=True)]
+    by_need = sorted(range(len(columns)), key=lambda index: lacking[index])
+    for served, index in enumerate(by_need):
+        more = min(lacking[index], spare // (len(columns) - served))
+        widths[index] += more
+        spare -= more
+    return widths
 
 
 def _cell(text: str) -> Text:

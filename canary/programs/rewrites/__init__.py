@@ -1,0 +1,1 @@
+"""Rewrites: programs that are right in other words."""

@@ -1,0 +1,78 @@
+"""Read `suite.toml`, and say on which line a mistake stands."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from canary.errors import SuiteError
+from canary.grading import grader_versions
+from canary.suite.text_files import read_text
+from canary.suite.toml_lines import Step, line_of, line_of_complaint
+from gateway.contracts.suites import SuiteManifest
+
+MANIFEST_FILE = "suite.toml"
+MAX_MANIFEST_BYTES = 64 * 1024
+
+Complaint = tuple[Sequence[Step], str]
+"""The path of the key that it is about, and the sentence."""
+
+
+def read_manifest(directory: Path) -> SuiteManifest:
+    """Read `suite.toml` and check what its types cannot say. Raises SuiteError with the file and the line."""
+    path = directory / MANIFEST_FILE
+    text = read_text(path, max_bytes=MAX_MANIFEST_BYTES)
+    try:
+        manifest = msgspec.toml.decode(text, type=SuiteManifest)
+    except RecursionError as error:
+        raise SuiteError(f"{path}: nested too deeply") from error
+    except msgspec.ValidationError as error:
+        raise SuiteError(f"{_place(path, line_of_complaint(text, str(error)))}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise SuiteError(f"{_place(path, line_of_complaint(text, str(error)))}: cannot be parsed: {error}") from error
+    for key, sentence in _complaints(manifest):
+        raise SuiteError(f"{_place(path, line_of(text, key))}: {sentence}")
+    return manifest
+
+
+def place_in_manifest(directory: Path, key: Sequence[Step]) -> str:
+    """Return `suite.toml, line N` for a key, or the file alone where the manifest leaves the key to its default."""
+    path = directory / MANIFEST_FILE
+    return _place(path, line_of(read_text(path, max_bytes=MAX_MANIFEST_BYTES), key))
+
+
+def _place(path: Path, line: int | None) -> str:
+    return str(path) if line is None else f"{path}, line {line}"
+
+
+def _complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
+    counts = Counter(criterion.name for criterion in manifest.criteria)
+    for position, criterion in enumerate(manifest.criteria):
+        if counts[criterion.name] > 1:
+            yield ("criteria", position), f"{counts[criterion.name]} criteria are named {criterion.name!r}"
+        if criterion.category is None:
+            continue
+        key = ("criteria", position, "category")
+        if criterion.category not in manifest.categories:
+            yield (
+                key,
+                f"criterion {criterion.name!r} names the category {criterion.category!r}, which `categories` lacks",
+            )
+        if not criterion.metric.per_trial:
+            yield key, f"criterion {criterion.name!r}: {criterion.metric} is the engine's, and has no categories"
+    yield from _grader_complaints(manifest)
+
+
+def _grader_complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
+    versions = grader_versions()
+    for kind, version in manifest.graders.items():
+        key = ("graders", kind)
+        if kind not in versions:
+            yield key, f"there is no grader {kind!r}; there are: {', '.join(versions)}"
+        elif versions[kind] != version:
+            yield (
+                key,
+                f"there is no version {version} of the grader {kind!r} any more; the versions that exist: "
+                f"{versions[kind]}. Check the suite's cases against it, and pin it instead.",
+            )

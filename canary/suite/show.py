@@ -1,0 +1,50 @@
+"""What a suite says, in words, for a reader at a terminal."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from canary.suite.case import Case
+from canary.suite.suite import Suite
+from gateway.contracts.evaluations import Criterion, Metric
+
+
+def show_suite(suite: Suite) -> Iterator[str]:
+    """Yield the lines of an overview: what is asked, how it is graded, and what decides."""
+    manifest, cases = suite.manifest, suite.cases
+    tagged = f" tagged {suite.tag!r}" if suite.tag else ""
+    yield f"{manifest.name}: {manifest.purpose}"
+    yield f"digest     {suite.digest}"
+    yield f"cases      {len(cases)}{tagged}, of {len({case.family for case in cases})} families"
+    in_category = Counter(case.category for case in cases)
+    for key, title in manifest.categories.items():
+        yield f"  {key}: {in_category[key]} ({title})"
+    yield f"graders    {_counted(f'{case.grader.kind} {case.grader.version}' for case in cases)}"
+    yield f"tags       {_counted(tag for case in cases for tag in set(case.tags))}"
+    yield f"sampling   temperature {manifest.temperature:g}, seed {manifest.seed}"
+    yield f"profile    {manifest.profile}, at least {manifest.min_pairs} pairs"
+    yield "criteria"
+    for criterion in manifest.effective_criteria():
+        yield f"  {criterion_in_words(criterion)}"
+
+
+def show_case(case: Case) -> Iterator[str]:
+    """Yield the lines of one case: every message as it is sent, and what is expected."""
+    yield f"{case.id}: category {case.category}, family {case.family}, tags {', '.join(case.tags) or 'none'}"
+    for message in case.messages:
+        yield f"[{message.role}]"
+        yield message.text
+    yield f"[expected, by {case.grader.kind} {case.grader.version}]"
+    yield case.grader.describe()
+
+
+def criterion_in_words(criterion: Criterion) -> str:
+    where = f" of {criterion.category}" if criterion.category else ""
+    advisory = "" if criterion.required else " (advisory)"
+    bound = (
+        f"{criterion.bound:,.0f}" if criterion.metric in {Metric.MEMORY_BYTES, Metric.DISK_BYTES} else criterion.bound
+    )
+    return f"{criterion.name}: {criterion.metric}{where} {criterion.rule} {bound}{advisory}"
+
+
+def _counted(names: Iterator[str]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in sorted(Counter(names).items())) or "none"
