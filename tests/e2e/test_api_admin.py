@@ -10,7 +10,7 @@ import pytest
 
 from gateway.contracts.admin import EngineState, EngineView, PromotionView, VariantView
 from gateway.contracts.deployments import Deployment, Promotion, PromotionKind
-from gateway.settings import EngineSettings, QueueSettings, Settings
+from gateway.settings import ClassSettings, EngineSettings, QueueSettings, Settings
 from tests.support.served import SCRIPTED, Served, serving
 
 
@@ -18,7 +18,9 @@ from tests.support.served import SCRIPTED, Served, serving
 def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     state_dir = str(tmp_path_factory.mktemp("state"))
     settings = Settings(
-        state_dir=state_dir, engine=EngineSettings(max_rows=1), queue=QueueSettings(max_queued=0, timeout_s=5)
+        state_dir=state_dir,
+        engine=EngineSettings(max_rows=1),
+        queue=QueueSettings(interactive=ClassSettings(max_queued=0)),
     )
     with serving(settings, [SCRIPTED / "tutor"]) as served:
         yield served

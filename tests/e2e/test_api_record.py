@@ -140,7 +140,7 @@ def test_a_client_that_leaves_while_it_sends_is_recorded(http: httpx.Client, ser
     with _recorded(http, ("other", "none", "499")) as line:
         url = httpx.URL(served.url)
         with socket.create_connection((url.host, url.port)) as connection:
-            connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 9\r\n\r\n{{".encode())
+            connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\n{{".encode())
     assert line["code"] == "client_disconnected"
 
 
