@@ -117,5 +117,5 @@ if __name__ == "__main__":
     environment = engine_environment(os.environ, find_blas())
     if environment != dict(os.environ):  # A library is preloaded when a process starts.
         command = [sys.executable, "-m", "tests.bench.constrained", *sys.argv[1:]]
-        os.execve(sys.executable, command, environment)  # noqa: S606 - this program again, no shell wanted
+        os.execve(sys.executable, command, environment)
     main()
