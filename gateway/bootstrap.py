@@ -34,6 +34,8 @@ async def bootstrap(
     existing = {deployment.model: deployment for deployment in await gateway.deployments()}
     for settings in deployments:
         deployment = existing.get(settings.model)
+        if deployment is not None and await _names_incumbent(gateway, deployment, settings):
+            continue
         try:
             view = await gateway.register_variant(
                 registration_of(settings), relative_allowed=True, on_progress=on_progress
@@ -78,6 +80,12 @@ def registration_of(settings: DeploymentSettings) -> RegisterVariant:
         kv_bits=settings.kv_bits,
         kv_group_size=settings.kv_group_size,
     )
+
+
+async def _names_incumbent(gateway: Gateway, deployment: Deployment, settings: DeploymentSettings) -> bool:
+    """Whether the source is just the name of what serves: others may be registered under that name, and newer."""
+    incumbent = (await gateway.variant(deployment.incumbent)).variant
+    return registration_of(settings) == RegisterVariant(source=incumbent.name)
 
 
 async def _report_difference(gateway: Gateway, deployment: Deployment, view: VariantView, *, must_match: bool) -> None:

@@ -51,6 +51,8 @@ class MlxRunner:
         self._samplers = Samplers()
         self._line = PrefillLine(model, prefixes)
         self._pace = PrefillPace(prefill_step_tokens)
+        self._finished: list[PrefillRow] = []
+        """Rows that have joined and whose prompts are still to be kept."""
         self._turns = Turns[Decoding]()
         self._batches: list[Decoding] = []
 
@@ -66,7 +68,7 @@ class MlxRunner:
         started_s = self._clock()
         streams = sum(batch.stream_count for batch in self._batches)
         with mx.stream(generation_stream):
-            prefilled = self._prefill(self._pace.budget_tokens(streams=streams))
+            prefilled = self._prefill(self._pace.budget_tokens(streams=streams, prompts=len(self._line)))
             # A chunk waits for the steps that are under way, so beside one a step's duration is not its own.
             tokens = self._decode(learns=not prefilled)
         self._pace.observe(duration_s=self._clock() - started_s, streams=streams, prefill_tokens=prefilled)
@@ -97,11 +99,18 @@ class MlxRunner:
         for batch in self._batches:
             batch.close()
         self._batches.clear()
+        self._finished.clear()
 
     # --- inside a step ---
 
     def _prefill(self, budget_tokens: int) -> int:
         """Work on one chunk and return its tokens. Raises RowsError where that fails."""
+        # Kept a step later than finished, so that no one step has a chunk, a join and the copy.
+        for row in self._finished:
+            self._keep(row.spec, row.done_tokens, row.cache)
+        self._finished.clear()
+        if not budget_tokens:
+            return 0
         free_rows = self._max_rows - sum(map(len, self._batches)) - self._line.started_count
         rows = self._line.next_rows(budget_tokens, free_rows=free_rows)
         if not rows:
@@ -118,8 +127,8 @@ class MlxRunner:
                 # With all that are alike still in line, so that they do not part one by one.
                 batch = self._batch_for(row, alike=self._line.alike_count(len(row.spec.prompt)))
                 self._line.leave(row.spec.row)
-                self._keep(row.spec, row.done_tokens, row.cache)
                 batch.join(row)
+                self._finished.append(row)
         return count
 
     def _decode(self, *, learns: bool) -> list[RowToken]:

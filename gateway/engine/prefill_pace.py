@@ -1,77 +1,67 @@
 """How many prompt tokens one step works on, so that running streams keep their pace. Pure: durations come from outside.
 
-A chunk of n tokens takes `fixed + slope * n` seconds: it reads the weights once, whatever n is. While streams decode, a
-chunk may take half of what a decode step takes, or up to all of it where twice the fixed part is more than half: a
-smaller chunk would then delay the prompt more than it spares the streams. Nobody's pace is at stake while none decodes.
+While streams decode, a chunk is to take half of the time that a decode step takes. What a token costs depends on the
+machine, the model, the context and the chunk's own size, so nothing is predicted: each chunk's duration sets the size
+of the next. Nobody's pace is at stake while none decodes.
 """
 
-_SMOOTHING_RATIO = 0.2
-"""Weight of the newest observation."""
 _SHARE_OF_DECODE_RATIO = 0.5
+_SMOOTHING_RATIO = 0.5
+"""Weight of the newest decode step."""
 _FLOOR_TOKENS = 16
-
-
-class _Mean:
-    """An exponential moving mean; the first value counts in full."""
-
-    def __init__(self) -> None:
-        self.value: float | None = None
-
-    def add(self, value: float) -> None:
-        self.value = value if self.value is None else self.value + _SMOOTHING_RATIO * (value - self.value)
+"""A chunk reads the weights once, however small it is: below this it hardly takes less time."""
+_MOST_GROWTH_RATIO = 1.5
+_MOST_SHRINKING_RATIO = 0.5
+"""Of one chunk's size over the last one's: a single duration may be an accident."""
+_EASY_RATIO = 2 / 3
+"""A chunk that took no more of what it was allowed may be twice as large the next time."""
+_STEPS_BETWEEN_SAMPLES = 8
 
 
 class PrefillPace:
     def __init__(self, full_tokens: int) -> None:
         """`full_tokens` is the budget of a step while no stream decodes, and the most that a step ever gets."""
         self._full_tokens = full_tokens
-        self._decode_s = _Mean()
-        self._small_tokens, self._small_s = _Mean(), _Mean()
-        self._full_chunk_tokens, self._full_s = _Mean(), _Mean()
+        self._floor_tokens = min(_FLOOR_TOKENS, full_tokens)
+        self._beside_tokens = float(self._floor_tokens)
+        """The next budget beside streams."""
+        self._decode_s: float | None = None
+        """Running mean of steps without a chunk."""
+        self._steps_since_sample = _STEPS_BETWEEN_SAMPLES
 
-    def observe(self, *, duration_s: float, streams: int, prefill_tokens: int) -> None:
-        """Learn from one step: how long it took, the rows that decoded in it, the prompt tokens that it worked on."""
-        if not prefill_tokens:
-            if streams:
-                self._decode_s.add(duration_s)
-        elif not streams:
-            self._full_chunk_tokens.add(prefill_tokens)
-            self._full_s.add(duration_s)
-        elif self._decode_s.value is not None and duration_s > self._decode_s.value:
-            self._small_tokens.add(prefill_tokens)
-            self._small_s.add(duration_s - self._decode_s.value)
+    def budget_tokens(self, *, streams: int, prompts: int = 1) -> int:
+        """Return the prompt tokens that the next step may work on.
 
-    def budget_tokens(self, *, streams: int) -> int:
-        """Return the prompt tokens that the next step may work on."""
+        Where more prompts wait than streams decode, it is more by as much: the few give way to the many. Beside
+        streams it is 0 now and then: how long a step takes without a chunk shows in a step without one only.
+        """
         if not streams:
             return self._full_tokens
-        cost = self._cost()
-        if cost is None or self._decode_s.value is None:
-            return min(_FLOOR_TOKENS, self._full_tokens)
-        fixed_s, slope_s = cost
-        # Never beyond the decode step: what a longer context costs shows as fixed, and must not feed itself.
-        allowed_s = max(_SHARE_OF_DECODE_RATIO * self._decode_s.value, min(2 * fixed_s, self._decode_s.value))
-        tokens = int((allowed_s - fixed_s) / slope_s)
-        return min(max(tokens, _FLOOR_TOKENS), self._full_tokens)
+        if self._steps_since_sample >= _STEPS_BETWEEN_SAMPLES:
+            return 0
+        return min(int(self._beside_tokens * max(1.0, prompts / streams)), self._full_tokens)
 
-    def _cost(self) -> tuple[float, float] | None:
-        """Return (fixed, slope) in seconds: the line through small and full chunks, or one through the origin."""
-        points = [
-            (tokens.value, duration_s.value)
-            for tokens, duration_s in (
-                (self._small_tokens, self._small_s),
-                (self._full_chunk_tokens, self._full_s),
-            )
-            if tokens.value is not None and duration_s.value is not None
-        ]
-        if len(points) == 2:  # noqa: PLR2004 - a line takes two
-            (small_tokens, small_s), (full_tokens, full_s) = points
-            if full_tokens > 2 * small_tokens and full_s > small_s:
-                slope_s = (full_s - small_s) / (full_tokens - small_tokens)
-                fixed_s = small_s - slope_s * small_tokens
-                if fixed_s >= 0:
-                    return fixed_s, slope_s
-        if not points:
-            return None
-        tokens, duration_s = points[0]
-        return 0.0, duration_s / tokens
+    def observe(self, *, duration_s: float, streams: int, prefill_tokens: int) -> None:
+        """Learn from one step: how long it took, the streams in it, the prompt tokens that it worked on."""
+        if not streams:
+            return
+        if not prefill_tokens:
+            self._steps_since_sample = 0
+            before_s = duration_s if self._decode_s is None else self._decode_s
+            # Clipped, so that an accident does not let chunks grow.
+            self._decode_s = before_s + _SMOOTHING_RATIO * (min(duration_s, 2 * before_s) - before_s)
+            return
+        self._steps_since_sample += 1
+        if self._decode_s is not None:
+            self._adapt(duration_s - self._decode_s, prefill_tokens, _SHARE_OF_DECODE_RATIO * self._decode_s)
+
+    def _adapt(self, chunk_s: float, tokens: int, allowed_s: float) -> None:
+        """Size the next chunk after one that took so long and was allowed so much."""
+        most, least = _MOST_GROWTH_RATIO * self._beside_tokens, _MOST_SHRINKING_RATIO * self._beside_tokens
+        wanted = most if chunk_s <= 0 else tokens * allowed_s / chunk_s
+        if chunk_s <= _EASY_RATIO * allowed_s:
+            # Most of it may be what any chunk costs, as the join of a row: twice as many tokens take less than twice.
+            wanted = max(wanted, 2.0 * tokens)
+        if wanted < self._beside_tokens and tokens < int(self._beside_tokens) and chunk_s <= allowed_s:
+            return  # The short end of a prompt costs more a token than a whole chunk does.
+        self._beside_tokens = min(max(wanted, least, self._floor_tokens), most, self._full_tokens)

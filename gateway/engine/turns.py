@@ -1,8 +1,8 @@
 """Which batches decode in this turn. Pure: durations come from outside.
 
 The batch with the most rows steps every turn. The others, which are there because their rows are of another length,
-share a fifth of the time, or their rows' share of all rows where that is more: so a long row slows the many short ones
-beside it by a fifth at most, however dear its own steps are.
+share a seventh of the time, or their rows' share of all rows where that is more: so one long row slows the many short
+ones beside it by a seventh, however dear its own steps are.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import msgspec
 
 BatchT = TypeVar("BatchT")
 
-_LEAST_SHARE_RATIO = 0.2
+_LEAST_SHARE_RATIO = 0.15
 _SMOOTHING_RATIO = 0.2
 """Weight of the newest duration."""
 

@@ -35,6 +35,7 @@ class Engine:
         metrics: Metrics,
     ) -> None:
         self.spec = spec
+        self._digest = spec.digest
         self.state = EngineState.STARTING
         self.detail = ""
         self.restarts = 0
@@ -225,7 +226,7 @@ class Engine:
     def _close_rows(self) -> None:
         """Let nobody in until another process is ready; those in line stay there."""
         self._client = None
-        self._machine.forget(self.spec)
+        self._machine.forget(self._digest)
         self.prefix_cache = PrefixCacheCounts()
         if self._up.done():
             self._up = asyncio.get_running_loop().create_future()
@@ -250,6 +251,6 @@ class Engine:
     def _observe(self, step: Step) -> None:
         self.memory = step.memory
         self.line.settle()
-        self._machine.observe(self.spec, step.memory)
+        self._machine.observe(self._digest, step.memory)
         self._metrics.engine_stepped(step, before=self.prefix_cache)
         self.prefix_cache = step.prefix_cache

@@ -158,7 +158,7 @@ class Fleet:
         pid = engine.pid
         await engine.stop(drain_timeout_s=drain_timeout_s)
         self._engines.pop(digest, None)
-        self.memory.forget(engine.spec)
+        self.memory.forget(digest)
         self._admit()
         # A process that has ended holds nothing: that it has ended is all there is to verify.
         memory_returned = pid is None or not psutil.pid_exists(pid)

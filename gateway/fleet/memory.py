@@ -94,9 +94,9 @@ class MachineMemory:
         """Learn from a loaded engine what its device recommends."""
         self._recommended_bytes = ready.recommended_working_set_bytes or self._recommended_bytes
 
-    def observe(self, spec: EngineSpec, memory: EngineMemory) -> None:
+    def observe(self, engine_digest: str, memory: EngineMemory) -> None:
         """Note what an engine uses; tell once when all together come near the limit."""
-        self._used_bytes[spec.digest] = memory.active_bytes + memory.cache_bytes
+        self._used_bytes[engine_digest] = memory.active_bytes + memory.cache_bytes
         used_bytes, limit_bytes = sum(self._used_bytes.values()), self._limit_bytes
         if self.near_limit:
             self.near_limit = used_bytes > _FAR_AGAIN_RATIO * limit_bytes
@@ -109,9 +109,9 @@ class MachineMemory:
                 detail=f"engines use {gib(used_bytes)} of {gib(limit_bytes)}; MLX slows down near the limit",
             )
 
-    def forget(self, spec: EngineSpec) -> None:
+    def forget(self, engine_digest: str) -> None:
         """An engine's process is gone, and its memory with it."""
-        self._used_bytes.pop(spec.digest, None)
+        self._used_bytes.pop(engine_digest, None)
 
     def _weights_and_buffers_bytes(self, spec: EngineSpec, ready: Ready | None) -> int:
         """Return the weights, as measured where that is more, and what MLX keeps of freed buffers: on Metal only."""

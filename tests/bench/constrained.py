@@ -96,7 +96,7 @@ def _step_time_s(network: Any, prompt: tuple[int, ...], grammars: Grammars | Non
                 row=row,
                 prompt=prompt,
                 max_tokens=_NEVER,
-                sampling=Sampling(temperature=0.7, top_p=0.95),
+                sampling=Sampling(temperature=0.7),
                 constraint=constraint,
             )
         )
@@ -114,8 +114,8 @@ def _step_time_s(network: Any, prompt: tuple[int, ...], grammars: Grammars | Non
 
 
 if __name__ == "__main__":
-    environment = engine_environment(os.environ, find_blas())
-    if environment != dict(os.environ):  # A library is preloaded when a process starts.
+    blas = find_blas()
+    if blas is not None and str(blas) not in os.environ.get("LD_PRELOAD", ""):  # preloaded when a process starts
         command = [sys.executable, "-m", "tests.bench.constrained", *sys.argv[1:]]
-        os.execve(sys.executable, command, environment)
+        os.execve(sys.executable, command, engine_environment(os.environ, blas))
     main()

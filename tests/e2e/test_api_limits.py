@@ -1,6 +1,7 @@
 """What is not a request is a clear 4xx in OpenAI's shape, and what clients read beside the body says what to do."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Generator
@@ -19,6 +20,7 @@ from gateway.settings import (
     ServerSettings,
     Settings,
 )
+from tests.support.programs import wait_until
 from tests.support.served import SCRIPTED, Served, serving
 
 CHAT = "/v1/chat/completions"
@@ -90,12 +92,12 @@ def test_a_method_that_a_route_does_not_take_is_told_which_it_takes(http: httpx.
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere?q=secret", 404), ("GET", CHAT, 405)])
 def test_a_request_that_no_route_takes_leaves_a_line(http: httpx.Client, method: str, path: str, status: int) -> None:
+    wanted = {"event": "request_finished", "method": method, "status": status, "path": path.partition("?")[0]}
     with capture_logs() as logs:
         http.request(method, path)
-    (line,) = logs
-    assert (line["event"], line["method"], line["status"]) == ("request_finished", method, status)
-    assert line["path"] == path.partition("?")[0]
-    assert "secret" not in str(line)
+        # The line is written once the answer has been sent, so the client may be ahead of it.
+        wait_until(lambda: any(wanted.items() <= line.items() for line in logs))
+    assert "secret" not in str(logs)
 
 
 # --- bodies ---
@@ -150,12 +152,11 @@ def test_headers_beyond_the_servers_limit_are_a_4xx(served: Served, size_bytes: 
     url = httpx.URL(served.url)
     with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-        try:
+        answer = b""
+        with contextlib.suppress(ConnectionError):  # it may close before it has read all, which is a refusal too
             connection.sendall(b"x-large: " + b"x" * size_bytes + b"\r\n\r\n")
             answer = connection.recv(65536)
-        except ConnectionError:
-            pytest.skip("the server closed before it had read all")
-    assert answer.startswith(b"HTTP/1.1 4")
+    assert not answer or answer.startswith(b"HTTP/1.1 4")
 
 
 def test_the_gateway_answers_after_whatever_was_sent(served: Served, http: httpx.Client) -> None:

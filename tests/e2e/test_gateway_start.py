@@ -57,11 +57,6 @@ def test_a_directory_is_served_under_its_last_part(gateway: RunningGateway) -> N
     assert completion.choices[0].message.content == "The capital of France is Paris."
 
 
-def test_a_registered_variants_name_is_a_model(used_state: Path) -> None:
-    with gateway_serving(used_state, "--model", "tutor") as gateway:
-        assert [card["id"] for card in gateway.get("/v1/models").json()["data"]] == ["tutor"]
-
-
 # --- what is refused at start ---
 
 
@@ -72,6 +67,14 @@ def test_another_model_under_a_name_that_is_taken_is_refused_with_the_remedies(
     said = refusal(used_state, "--model", other)
     assert "tutor is served by tutor@" in said
     assert all(remedy in said for remedy in ("canary promote", "another name", "another --state-dir"))
+    # That other one is registered now, under the name too; the name alone still means the one that serves.
+    with gateway_serving(used_state, "--model", "tutor") as gateway:
+        assert [card["id"] for card in gateway.get("/v1/models").json()["data"]] == ["tutor"]
+
+
+def test_a_registered_variants_name_is_a_model(used_state: Path) -> None:
+    with gateway_serving(used_state, "--model", "tutor") as gateway:
+        assert [card["id"] for card in gateway.get("/v1/models").json()["data"]] == ["tutor"]
 
 
 def test_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
