@@ -59,8 +59,9 @@ class Decoding:
 
     @property
     def stream_count(self) -> int:
-        """Rows whose answers are under way: they have told a token."""
-        return len(self._rows) - len(self._joining) - len(self._silent)
+        """Urgent rows whose answers are under way: they have told a token."""
+        begun = self._rows.keys() - self._joining - self._silent
+        return sum(self._rows[uid].spec.urgent for uid in begun)
 
     @property
     def shape(self) -> Shape:

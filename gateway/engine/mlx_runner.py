@@ -51,8 +51,12 @@ class MlxRunner:
         self._samplers = Samplers()
         self._line = PrefillLine(model, prefixes)
         self._pace = PrefillPace(prefill_step_tokens)
-        self._finished: list[PrefillRow] = []
-        """Rows that have joined and whose prompts are still to be kept."""
+        self._long_tokens = prefill_step_tokens
+        """A prompt of more is long: to join with it and to keep it copies so much KV that streams feel it."""
+        self._computed: list[PrefillRow] = []
+        """Rows of long prompts that are out of the line, and join in the next step."""
+        self._joined: list[PrefillRow] = []
+        """Rows whose prompts are still to be kept."""
         self._turns = Turns[Decoding]()
         self._batches: list[Decoding] = []
 
@@ -68,10 +72,13 @@ class MlxRunner:
         started_s = self._clock()
         streams = sum(batch.stream_count for batch in self._batches)
         with mx.stream(generation_stream):
-            prefilled = self._prefill(self._pace.budget_tokens(streams=streams, prompts=len(self._line)))
+            copied = self._copy()
+            # One burden a step: beside streams there is no chunk where a long prompt joins or is kept.
+            prefilled = 0 if copied and streams else self._prefill(streams)
             # A chunk waits for the steps that are under way, so beside one a step's duration is not its own.
-            tokens = self._decode(learns=not prefilled)
-        self._pace.observe(duration_s=self._clock() - started_s, streams=streams, prefill_tokens=prefilled)
+            tokens = self._decode(learns=not prefilled and not copied)
+        if prefilled or not copied:
+            self._pace.observe(duration_s=self._clock() - started_s, streams=streams, prefill_tokens=prefilled)
         return tokens
 
     def tidy(self) -> bool:
@@ -80,6 +87,10 @@ class MlxRunner:
     def remove(self, row: int) -> None:
         if started := self._line.leave(row):
             self._keep(started.spec, started.done_tokens, started.cache)
+        for computed in self._computed:
+            if computed.spec.row == row:
+                self._keep(computed.spec, computed.done_tokens, computed.cache)
+        self._computed = [computed for computed in self._computed if computed.spec.row != row]
         for batch in self._batches:
             if ended := batch.remove(row):
                 self._remember(ended)
@@ -99,16 +110,24 @@ class MlxRunner:
         for batch in self._batches:
             batch.close()
         self._batches.clear()
-        self._finished.clear()
+        self._computed.clear()
+        self._joined.clear()
 
     # --- inside a step ---
 
-    def _prefill(self, budget_tokens: int) -> int:
-        """Work on one chunk and return its tokens. Raises RowsError where that fails."""
-        # Kept a step later than finished, so that no one step has a chunk, a join and the copy.
-        for row in self._finished:
+    def _copy(self) -> bool:
+        """Keep the prompts of those that have joined, have the next long ones join, and tell whether any was long."""
+        kept, self._joined = self._joined, []
+        for row in kept:
             self._keep(row.spec, row.done_tokens, row.cache)
-        self._finished.clear()
+        computed, self._computed = self._computed, []
+        for row in computed:
+            self._join(row)
+        return bool(computed) or any(map(self._is_long, kept))
+
+    def _prefill(self, streams: int) -> int:
+        """Work on one chunk beside so many streams and return its tokens. Raises RowsError where that fails."""
+        budget_tokens = self._pace.budget_tokens(streams=streams, prompts=len(self._line))
         if not budget_tokens:
             return 0
         free_rows = self._max_rows - sum(map(len, self._batches)) - self._line.started_count
@@ -123,13 +142,23 @@ class MlxRunner:
                 self._line.leave(row)
             raise RowsError(failed) from error
         for row in rows:
-            if not row.left_tokens:
-                # With all that are alike still in line, so that they do not part one by one.
-                batch = self._batch_for(row, alike=self._line.alike_count(len(row.spec.prompt)))
+            if row.left_tokens:
+                continue
+            if streams and self._is_long(row):
                 self._line.leave(row.spec.row)
-                batch.join(row)
-                self._finished.append(row)
+                self._computed.append(row)
+            else:
+                self._join(row)
         return count
+
+    def _join(self, row: PrefillRow) -> None:
+        self._line.leave(row.spec.row)
+        # With all that are alike and still in line, so that they do not part one by one.
+        self._batch_for(row, alike=1 + self._line.alike_count(len(row.spec.prompt))).join(row)
+        self._joined.append(row)
+
+    def _is_long(self, row: PrefillRow) -> bool:
+        return len(row.spec.prompt) > self._long_tokens
 
     def _decode(self, *, learns: bool) -> list[RowToken]:
         """Step the batches whose turn it is, and where a step's duration is its own learn it."""

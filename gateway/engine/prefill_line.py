@@ -1,8 +1,9 @@
 """Whose prompt the next chunk is for.
 
-Every other chunk is for whoever came first, so that nobody waits for ever, and the ones between are for whoever has
-least left to compute, so that a short prompt does not wait behind a long one. Prompts that are finished by one chunk
-share it. A prompt that mostly begins like one that is being computed waits for that one, and takes its KV.
+Urgent prompts go before the others, which have one chunk in eight while urgent ones keep coming. Among equals every
+other chunk is for whoever came first, so that nobody waits for ever, and the ones between are for whoever has least
+left to compute, so that a short prompt does not wait behind a long one. Prompts that are finished by one chunk share
+it. A prompt that mostly begins like one that is being computed waits for that one, and takes its KV.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,10 @@ _RECTANGLE_RATIO = 16
 """Prompts that share a chunk are padded to the longest: to this times the chunk's budget at most."""
 
 
+_OTHERS_TURN = 8
+"""So many chunks while urgent and other prompts wait: the last of them is the others'."""
+
+
 class _Place(msgspec.Struct):
     spec: RowSpec
     row: PrefillRow | None = None
@@ -32,6 +37,8 @@ class PrefillLine:
         self._places: dict[int, _Place] = {}
         """By row, first come first."""
         self._first_in_turn = False
+        self._others_waited = 0
+        """Chunks in a row that went to urgent prompts while others could have had them."""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,7 +64,7 @@ class PrefillLine:
 
         `free_rows` is how many may be started that are not.
         """
-        places = self._startable(free_rows)
+        places = self._preferred(self._startable(free_rows))
         if not places:
             return []
         self._first_in_turn = not self._first_in_turn
@@ -71,13 +78,21 @@ class PrefillLine:
 
     def _startable(self, free_rows: int) -> list[_Place]:
         places: list[_Place] = []
-        for place in self._places.values():
+        for place in sorted(self._places.values(), key=lambda place: not place.spec.urgent):
             if place.row is None:
                 if free_rows <= 0:
                     continue
                 free_rows -= 1
             places.append(place)
         return places
+
+    def _preferred(self, places: Sequence[_Place]) -> Sequence[_Place]:
+        urgent = [place for place in places if place.spec.urgent]
+        others = [place for place in places if not place.spec.urgent]
+        self._others_waited = (self._others_waited + 1) % _OTHERS_TURN if urgent and others else 0
+        if urgent and others:
+            return urgent if self._others_waited else others
+        return urgent or others
 
     def _left_tokens(self, place: _Place) -> int:
         """Return what is to be computed of the prompt but for its last token, which is decoding's first."""

@@ -28,6 +28,8 @@ class RowSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How many tokens to name beside each that is drawn; None asks for no log-probabilities."""
     prefix_cache: bool = True
     """Whether the prompt's beginning may come from other rows' KV, and this row's KV serve others."""
+    urgent: bool = True
+    """Whether somebody waits for it: its prompt goes before those of others, and its tokens keep their pace."""
 
 
 class DrawnLogprob(msgspec.Struct, frozen=True):

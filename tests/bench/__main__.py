@@ -10,6 +10,7 @@ Writes results/NAME.json and results/NAME.md beside this file, and prints the se
 
 import asyncio
 import tempfile
+from contextlib import aclosing
 from pathlib import Path
 
 import click
@@ -48,6 +49,25 @@ def main(
     environment = describe()
     real = directory(ModelKind.TINY if quick else ModelKind.REAL, real=None if quick else model)
     scenarios = [one for one in SCENARIOS if not names or one.name in names]
+    found: list[ScenarioResult] = []
+    out.mkdir(parents=True, exist_ok=True)
+
+    async def measure(field: Field) -> None:
+        async with aclosing(field.measure(scenarios)) as measured:
+            async for scenario in measured:
+                found.append(scenario)
+                # After each, so that a run that is broken off has not been for nothing.
+                results = Results(
+                    environment=environment,
+                    quick=quick,
+                    repeats=1 if quick else repeats,
+                    real_model=real.name,
+                    scenarios=tuple(found),
+                    roofline=_roofline(real, found, bandwidth or roofline.CHIP_BANDWIDTH_GB_S.get(environment.chip)),
+                )
+                (out / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+                (out / f"{name}.md").write_text(report.markdown(results))
+
     with tempfile.TemporaryDirectory() as scratch:
         field = Field(
             real=real,
@@ -57,19 +77,8 @@ def main(
             without=frozenset({VLLM}) if quick else frozenset(),
             scratch=Path(scratch),
         )
-        found = asyncio.run(field.measure(scenarios))
-    results = Results(
-        environment=environment,
-        quick=quick,
-        repeats=1 if quick else repeats,
-        real_model=real.name,
-        scenarios=tuple(found),
-        roofline=_roofline(real, found, bandwidth or roofline.CHIP_BANDWIDTH_GB_S.get(environment.chip)),
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
-    (out / f"{name}.md").write_text(report.markdown(results))
-    click.echo(report.markdown(results))
+        asyncio.run(measure(field))
+    click.echo((out / f"{name}.md").read_text())
 
 
 def _roofline(real: Path, found: list[ScenarioResult], bandwidth_gb_s: float | None) -> Roofline:

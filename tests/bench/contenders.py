@@ -137,10 +137,12 @@ async def _start_gateway(model: Path, max_rows: int, scratch: Path) -> HttpConte
         )
     )
     command = (str(Path(sys.executable).parent / "gateway"), "serve", "--config", str(config))
-    return await _start_server("gateway", command, model=MODEL_NAME, health="/ready", scratch=directory)
+    return await _start_server("gateway", command, model=MODEL_NAME, health="/ready", scratch=directory, pin=model.name)
 
 
-async def _start_server(name: str, command: Sequence[str], *, model: str, health: str, scratch: Path) -> HttpContender:
+async def _start_server(
+    name: str, command: Sequence[str], *, model: str, health: str, scratch: Path, pin: str | None = None
+) -> HttpContender:
     port = _free_port()
     with (scratch / f"{name}-{port}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -155,7 +157,7 @@ async def _start_server(name: str, command: Sequence[str], *, model: str, health
     except Unavailable as error:
         last = await asyncio.to_thread(_last_line, Path(log.name))
         raise Unavailable(f"{name} {error}: {last[:200]}") from error
-    return HttpContender(name, process, http_load.Target(url, model))
+    return HttpContender(name, process, http_load.Target(url, model, pin))
 
 
 def _last_line(log: Path) -> str:

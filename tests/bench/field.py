@@ -1,7 +1,7 @@
 """The contenders on the models, started once where they fit together, and their turns: A B A B, never A A B B."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -39,16 +39,15 @@ class Field:
         self._running: dict[str, Contender] = {}
         self._unavailable: dict[str, str] = {}
 
-    async def measure(self, scenarios: Sequence[Scenario]) -> list[ScenarioResult]:
-        """Run the scenarios, those of one model together."""
-        found: list[ScenarioResult] = []
+    async def measure(self, scenarios: Sequence[Scenario]) -> AsyncGenerator[ScenarioResult]:
+        """Run the scenarios, those of one model together, and yield what came of each."""
         for model, group in groupby(scenarios, key=lambda scenario: directory(scenario.model, real=self._real)):
             self._unavailable.clear()
             try:
-                found.extend([await self._scenario(scenario, model) for scenario in group])
+                for scenario in group:
+                    yield await self._scenario(scenario, model)
             finally:
                 await self._stop_all()
-        return found
 
     async def _scenario(self, scenario: Scenario, model: Path) -> ScenarioResult:
         names = [name for name in scenario.contenders if self._takes_part(name)]

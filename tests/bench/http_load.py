@@ -40,6 +40,8 @@ class Target(msgspec.Struct, frozen=True):
 
     url: str
     model: str
+    pin: str | None = None
+    """The Variant that an evaluation's trials name in `x-gateway-variant`, where there is such a thing."""
 
 
 async def run(workload: Workload, target: Target) -> list[Trace]:
@@ -77,7 +79,8 @@ async def _run_client(
         texts: list[str] = []
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                await _request(messages, turn.max_tokens, target, trace, texts, first_token)
+                request = _encode_request(messages, turn.max_tokens, target, pinned=client.evaluation)
+                await _request(request, target, trace, texts, first_token)
         except asyncio.CancelledError:
             trace.cut = True
             raise
@@ -88,19 +91,12 @@ async def _run_client(
         answer = "".join(texts)
 
 
-async def _request(
-    messages: tuple[Message, ...],
-    max_tokens: int,
-    target: Target,
-    trace: Trace,
-    texts: list[str],
-    first_token: asyncio.Event,
-) -> None:
+async def _request(request: bytes, target: Target, trace: Trace, texts: list[str], first_token: asyncio.Event) -> None:
     """Send one request and note what comes. Raises OSError, EOFError or ValueError where the answer is not whole."""
     url = urlsplit(target.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=_LIMIT_BYTES)
     try:
-        writer.write(_encode_request(messages, max_tokens, target.model, f"{url.hostname}:{url.port}"))
+        writer.write(request)
         await writer.drain()
         headers = await _read_head(reader, trace)
         if trace.status != 200:
@@ -115,10 +111,10 @@ async def _request(
             await writer.wait_closed()
 
 
-def _encode_request(messages: tuple[Message, ...], max_tokens: int, model: str, host: str) -> bytes:
+def _encode_request(messages: tuple[Message, ...], max_tokens: int, target: Target, *, pinned: bool) -> bytes:
     body = msgspec.json.encode(
         {
-            "model": model,
+            "model": target.model,
             "messages": messages,
             "max_tokens": max_tokens,
             "temperature": 0,
@@ -126,9 +122,10 @@ def _encode_request(messages: tuple[Message, ...], max_tokens: int, model: str, 
             "stream_options": {"include_usage": True},
         }
     )
+    pin = f"x-gateway-variant: {target.pin}\r\n" if pinned and target.pin else ""
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {urlsplit(target.url).netloc}\r\n{pin}"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
 

@@ -2,6 +2,8 @@
 
 import random
 
+import msgspec
+
 from tests.bench.workload import Client, Message, Turn, Workload
 
 _WORDS = (
@@ -51,6 +53,15 @@ def conversations(
     return Workload(
         clients=tuple(Client(turns=tuple(turn(client, number) for number in range(turns))) for client in range(clients))
     )
+
+
+def beside_evaluation(*, trials_at_once: int, trials: int, foreground: Workload, draw: str) -> Workload:
+    """Return the workload with an evaluation that goes on all the while."""
+    evaluation = closed_loop(
+        streams=trials_at_once, requests=trials, prompt_tokens=30, max_tokens=(32,), draw=f"{draw}-evaluation"
+    )
+    behind = (msgspec.structs.replace(client, background=True, evaluation=True) for client in evaluation.clients)
+    return Workload(clients=(*behind, *foreground.clients))
 
 
 def beside(

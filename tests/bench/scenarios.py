@@ -162,6 +162,42 @@ async def _beside_a_long_one(run: Run) -> Figures:
     }
 
 
+async def _beside_evaluation(run: Run) -> Figures:
+    """Four production streams alone, and then beside an evaluation that sends sixteen trials at once."""
+
+    def production(draw: str) -> Workload:
+        return prompts.closed_loop(
+            streams=run.size(4, 2),
+            requests=run.size(48, 4),
+            prompt_tokens=30,
+            max_tokens=(run.size(32, 6),),
+            draw=f"{run.draw}-{draw}",
+        )
+
+    alone = await run.contender.run(production("alone"))
+    beside = await run.contender.run(
+        prompts.beside_evaluation(
+            trials_at_once=run.size(16, 2),
+            trials=run.size(1600, 40),
+            foreground=production("beside"),
+            draw=run.draw,
+        )
+    )
+    first_alone, first_beside = (measures.first_token_times_s(measures.answered(traces)) for traces in (alone, beside))
+    times_s = {
+        "ttft_p50_alone_s": measures.percentile(first_alone, 50),
+        "ttft_p50_beside_s": measures.percentile(first_beside, 50),
+        "ttft_p95_alone_s": measures.percentile(first_alone, 95),
+        "ttft_p95_beside_s": measures.percentile(first_beside, 95),
+    }
+    return {
+        **times_s,
+        "ttft_p50_beside_over_alone": times_s["ttft_p50_beside_s"] / times_s["ttft_p50_alone_s"],
+        "ttft_p95_beside_over_alone": times_s["ttft_p95_beside_s"] / times_s["ttft_p95_alone_s"],
+        "errors": measures.error_count([*alone, *beside]),
+    }
+
+
 async def _gap(run: Run) -> Figures:
     """Eight streams decode, and a long prompt arrives: the longest that any of the eight waits for its next token.
 
@@ -286,6 +322,14 @@ SCENARIOS = (
         contenders=_ALL,
         measure=_gap,
         targets=(_at_most(2.0, "gap_over_step_and_chunk"), _NO_ERRORS),
+    ),
+    Scenario(
+        name="tiny-evaluation",
+        title="4 production streams beside an evaluation of 16 trials at once",
+        model=ModelKind.TINY,
+        contenders=_SERVERS,
+        measure=_beside_evaluation,
+        targets=(_NO_ERRORS,),
     ),
     Scenario(
         name="tiny-burst",

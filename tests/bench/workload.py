@@ -23,6 +23,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     background: bool = False
     """Background clients start first; the others start when each of them has a token, and cut them off at the end."""
+    evaluation: bool = False
+    """Its requests are an evaluation's trials; only the gateway tells them from other requests."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):

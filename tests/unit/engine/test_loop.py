@@ -151,7 +151,9 @@ def test_rows_that_failed_alone_are_answered_and_the_others_go_on(capfd: pytest.
     loop = RunningLoop(OneRowFails)
     loop.inbox.put(_spec(1, "hello"))
     loop.inbox.put(_spec(2, "hello"))
-    events = [*loop.events_until(), *loop.events_until()]
+    events: list[Event] = []
+    while not (events and isinstance(events[-1], Stepped) and not events[-1].rows):
+        events += loop.events_until()  # the fault may come alone or with the steps that follow
     loop.stop()
     fault = next(event for event in events if isinstance(event, RowsFaulted))
     assert fault.rows == (2,)

@@ -49,6 +49,18 @@ def test_prompts_are_padded_to_the_longest_and_share_a_chunk_only_where_that_fit
     assert _turns(llama, line, 40) == [[1, 3], [2]]
 
 
+def test_urgent_prompts_go_before_others_which_have_one_chunk_in_eight(llama: Any) -> None:
+    line = _line(llama, row(1, words(61, 1), urgent=False), row(2, words(201, 2)))
+    assert _turns(llama, line, 20) == [[2]] * 7 + [[1]] + [[2]] * 3 + [[1], [1]]
+
+
+def test_others_take_every_chunk_where_no_urgent_prompt_may_start(llama: Any) -> None:
+    line = _line(llama, row(1, words(41, 1), urgent=False))
+    assert _turn(llama, line, 20) == [1]
+    line.add(row(2, words(41, 2)))
+    assert _turn(llama, line, 20, free_rows=0) == [1]
+
+
 def test_no_more_rows_are_started_than_are_free(llama: Any) -> None:
     line = _line(llama, row(1, words(101, 1)), row(2, words(11, 2)))
     assert _turn(llama, line, 20, free_rows=1) == [1]
