@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from gateway.contracts.deployments import Deployment, GatePolicy
 from gateway.contracts.digests import short
 from gateway.contracts.evaluations import Criterion, Evaluation, Judgement, Outcome, Rule
+from gateway.contracts.heldout import HELDOUT_TAG, HeldoutDraw, draw_digest, heldout_seed
 
 CLOCK_SKEW_S = 60.0
 """Two machines' clocks may be this far apart: an Evaluation may come from that much in the future."""
@@ -21,6 +22,7 @@ def refusals(
     return (
         *_against_deployment(evaluation, candidate_digest, deployment),
         *_against_policy(evaluation, deployment.gate),
+        *_against_draw(evaluation, deployment.gate),
         *_against_age(evaluation, deployment.gate, now),
         *_against_verdict(evaluation, candidate_digest),
     )
@@ -64,6 +66,28 @@ def _against_policy(evaluation: Evaluation, gate: GatePolicy) -> Iterator[str]:
         shortcoming = _shortcoming(demanded, evaluation.criteria)
         if shortcoming is not None:
             yield shortcoming
+
+
+def _against_draw(evaluation: Evaluation, gate: GatePolicy) -> Iterator[str]:
+    """Check that the held-out cases are there, and follow from the suite, the incumbent and the campaign."""
+    draw = evaluation.suite.heldout
+    demanded_count = gate.heldout_per_family if gate.tag in {None, HELDOUT_TAG} else 0
+    drawn_count = draw.per_family if draw is not None else 0
+    if drawn_count < demanded_count:
+        yield f"the evaluation drew {drawn_count} held-out cases of a family, and the gate asks for {demanded_count}"
+    drawn = [case.digest for case in evaluation.cases if case.heldout]
+    if draw is None:
+        if drawn:
+            yield "the evaluation has held-out cases, and does not say how they were drawn"
+        return
+    if evaluation.systems and draw.seed != _seed_of(evaluation, draw):
+        yield "the held-out seed does not follow from the suite, the incumbent and the campaign"
+    if draw_digest(drawn) != draw.digest:
+        yield "the held-out cases are not those that were drawn"
+
+
+def _seed_of(evaluation: Evaluation, draw: HeldoutDraw) -> int:
+    return heldout_seed(evaluation.suite.digest, evaluation.incumbent.variant.digest, draw.campaign)
 
 
 def _against_age(evaluation: Evaluation, gate: GatePolicy, now: datetime) -> Iterator[str]:
@@ -115,13 +139,17 @@ def _shortcoming(demanded: Criterion, criteria: tuple[Criterion, ...]) -> str | 
     found = next((criterion for criterion in criteria if criterion.name == demanded.name), None)
     if found is None:
         return f"the evaluation does not judge the criterion {demanded.name}, which the gate asks for"
-    if (found.metric, found.rule, found.category) != (demanded.metric, demanded.rule, demanded.category):
+    if _subject(found) != _subject(demanded):
         return f"the evaluation's criterion {demanded.name} is another rule than the gate's"
     if demanded.required and not found.required:
         return f"the criterion {demanded.name} is advisory in the evaluation, and the gate requires it"
     if not _as_strict(found, demanded):
         return f"the criterion {demanded.name} is weaker ({found.bound:g}) than the gate's ({demanded.bound:g})"
     return None
+
+
+def _subject(criterion: Criterion) -> tuple[object, ...]:
+    return criterion.metric, criterion.statistic, criterion.rule, criterion.category
 
 
 def _as_strict(found: Criterion, demanded: Criterion) -> bool:

@@ -5,6 +5,16 @@ that it enforces.
 """
 
 from canary.judge.evidence import InconsistentRecord
-from canary.judge.judgement import judge, same_judgement
+from canary.judge.judgement import judge, same_judgement, stopped
+from canary.judge.order import case_order
+from canary.judge.satisfiable import complaint_about, size_complaint_about
 
-__all__ = ["InconsistentRecord", "judge", "same_judgement"]
+__all__ = [
+    "InconsistentRecord",
+    "case_order",
+    "complaint_about",
+    "judge",
+    "same_judgement",
+    "size_complaint_about",
+    "stopped",
+]

@@ -65,7 +65,7 @@ def judged_bytes(system: System) -> int:
 
 
 def _compare_systems(candidate: System, incumbent: System, metric: Metric) -> Comparison:
-    ours, theirs = _of_system(candidate, metric), _of_system(incumbent, metric)
+    ours, theirs = of_system(candidate, metric), of_system(incumbent, metric)
     return Comparison(
         metric=metric,
         category=None,
@@ -76,7 +76,8 @@ def _compare_systems(candidate: System, incumbent: System, metric: Metric) -> Co
     )
 
 
-def _of_system(system: System, metric: Metric) -> float:
+def of_system(system: System, metric: Metric) -> float:
+    """Return what was measured once of a system's engine."""
     if metric is Metric.MEMORY_BYTES:
         return float(judged_bytes(system))
     return system.load_time_s if metric is Metric.LOAD_TIME_S else float(system.disk_bytes)

@@ -1,64 +1,98 @@
-"""Apply one Criterion to what was measured."""
+"""Apply one Criterion to what was measured: to the figure itself under profile `seed`, else to its bounds."""
 
-import msgspec
+import math
 
 from canary.judge.comparisons import compare
 from canary.judge.evidence import Evidence
-from canary.judge.reasons import interval_in_words, quantity_in_words, rule_in_words, signed_in_words
-from gateway.contracts.evaluations import Comparison, Criterion, CriterionResult, Metric, Outcome, Rule
+from canary.judge.figures import Figure, figure_of
+from canary.judge.harm import Harm
+from canary.judge.paired import least_families
+from canary.judge.profiles import UNSEEN_CHANCE
+from canary.judge.reasons import bounds_in_words, figure_in_words, harm_in_words, needs_in_words, rule_in_words
+from canary.judge.statistics import least_count, root_between
+from gateway.contracts.evaluations import Criterion, CriterionResult, Metric, Outcome, Rule, Statistic
 
 LOST_LIMIT_RATIO = 0.02
 """Above this share of a system's trials without a result, nothing is concluded from the rest."""
+Z_95 = 1.959963984540054
+"""Normal quantile of a two-sided 95 % interval."""
+_NEXT_TO_NONE = 1e-6
+"""Standard errors, in whose place there are none."""
+_Z_80 = 0.8416212335729143
+"""Of the chance, four in five, with which a number of further cases is said to settle a criterion."""
 
 
-class _Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """The figure that the rule is applied to."""
-
-    n: int
-    value: float | None
-    low: float | None
-    high: float | None
+def is_decisive(criterion: Criterion, candidate: Evidence) -> bool:
+    """Return whether the criterion counts towards the verdict: times of dequantised weights are not the product's."""
+    return criterion.required and not (criterion.metric.is_time and candidate.system.dequantised)
 
 
-def apply_criterion(
+def apply_to_figure(
     criterion: Criterion, candidate: Evidence, incumbent: Evidence, *, min_pairs: int
 ) -> CriterionResult:
-    """Return the outcome of one criterion, with the figure it rests on and the reason in words.
+    """Return the outcome of the point estimate, with the figure it rests on and the reason in words.
 
-    Point estimates decide. A per-trial criterion is errored where too many trials have no result, and inconclusive on
-    fewer than `min_pairs` trials (of the candidate for a level, pairs for a comparison).
+    A per-trial criterion is errored where too many trials have no result, and inconclusive on fewer than `min_pairs`
+    trials (of the candidate for a level, pairs for a comparison).
     """
-    observation = _observe(criterion, compare(candidate, incumbent, criterion.metric, criterion.category))
-    outcome, reason = _conclude(criterion, observation, candidate, incumbent, min_pairs)
-    comparable = not (criterion.metric.is_time and candidate.system.dequantised)
-    remarks = _remarks(criterion, candidate)
-    return CriterionResult(
-        criterion=criterion,
-        outcome=outcome,
-        required=criterion.required and comparable,
-        n=observation.n,
-        observed=observation.value,
-        low=observation.low,
-        high=observation.high,
-        reason="; ".join((reason, *remarks)),
-    )
+    figure = _plain_figure(criterion, candidate, incumbent)
+    measured = figure_in_words(criterion, figure)
+    conclusion = _hindrance(criterion, figure, candidate, incumbent, min_pairs=min_pairs, measured=measured)
+    if conclusion is None:
+        holds = _holds(criterion, figure.value or 0.0)
+        outcome = Outcome.PASSED if holds else Outcome.FAILED
+        conclusion = outcome, f"{measured}: {rule_in_words(criterion, holds=holds)}"
+    return _result(criterion, figure, conclusion, candidate)
 
 
-def _observe(criterion: Criterion, comparison: Comparison) -> _Observation:
+def apply_to_bounds(
+    criterion: Criterion, candidate: Evidence, incumbent: Evidence, *, z: float, min_pairs: int, harm: Harm | None
+) -> CriterionResult:
+    """Return the outcome by the bounds that lie `z` standard errors away: passed or failed only where both agree.
+
+    `harm` is the evidence that ends a run at any case. It fails the criterion, whatever else hinders a decision.
+    """
+    figure = figure_of(criterion, candidate, incumbent, z=z)
+    measured = bounds_in_words(criterion, figure)
+    if harm is not None:
+        conclusion = Outcome.FAILED, f"{measured}: {harm_in_words(harm)}"
+        return _result(criterion, figure, conclusion, candidate, families=figure.families)
+    conclusion = _hindrance(
+        criterion, figure, candidate, incumbent, min_pairs=min_pairs, measured=measured
+    ) or _ungraded_alone(criterion, candidate, incumbent)
+    more_cases = None
+    if conclusion is None:
+        outcome = _outcome_of_bounds(criterion, figure)
+        missing_families = max(_least_families(criterion) - figure.families, 0)
+        if outcome is Outcome.PASSED and missing_families:
+            outcome = Outcome.INCONCLUSIVE
+        if outcome is Outcome.INCONCLUSIVE:
+            more_cases = _more_cases(criterion, figure, candidate, incumbent, z=z)
+            rule = needs_in_words(criterion, more_cases=more_cases, more_families=missing_families)
+        else:
+            rule = rule_in_words(criterion, holds=outcome is Outcome.PASSED)
+        conclusion = outcome, f"{measured}: {rule}"
+    return _result(criterion, figure, conclusion, candidate, families=figure.families, more_cases=more_cases)
+
+
+def _plain_figure(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> Figure:
+    """Return the mean with its 95 % interval, cases counted as independent; of other statistics the figure's own."""
+    if criterion.statistic is not Statistic.MEAN:
+        return figure_of(criterion, candidate, incumbent, z=Z_95)
+    comparison = compare(candidate, incumbent, criterion.metric, criterion.category)
     if criterion.rule is Rule.NO_WORSE_THAN:
-        return _Observation(
-            n=comparison.pairs,
-            value=comparison.difference,
-            low=comparison.difference_low,
-            high=comparison.difference_high,
-        )
-    level = comparison.candidate
-    return _Observation(n=level.n, value=level.value, low=level.low, high=level.high)
+        n, value = comparison.pairs, comparison.difference
+        low, high = comparison.difference_low, comparison.difference_high
+    else:
+        level = comparison.candidate
+        n, value, low, high = level.n, level.value, level.low, level.high
+    return Figure(n, n, value, -math.inf if low is None else low, math.inf if high is None else high)
 
 
-def _conclude(
-    criterion: Criterion, observation: _Observation, candidate: Evidence, incumbent: Evidence, min_pairs: int
-) -> tuple[Outcome, str]:
+def _hindrance(
+    criterion: Criterion, figure: Figure, candidate: Evidence, incumbent: Evidence, *, min_pairs: int, measured: str
+) -> tuple[Outcome, str] | None:
+    """Return what keeps this criterion from being decided, if anything does; `measured` is the figure in words."""
     if criterion.metric.per_trial:
         systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
         for evidence in systems:
@@ -68,14 +102,28 @@ def _conclude(
                     f"{evidence.lost_count} of {len(evidence.categories)} trials of the {evidence.system.role} have no "
                     f"result ({codes}), above {100 * LOST_LIMIT_RATIO:.0f} %"
                 )
-    value = observation.value
-    if value is None:
+    if figure.value is None:
         return Outcome.INCONCLUSIVE, "nothing was measured"
-    measured = _in_words(criterion, observation, value)
-    if criterion.metric.per_trial and observation.n < min_pairs:
+    if criterion.metric.per_trial and figure.n < min_pairs:
         return Outcome.INCONCLUSIVE, f"{measured}: fewer than the {min_pairs} that a decision needs"
-    holds = _holds(criterion, value)
-    return (Outcome.PASSED if holds else Outcome.FAILED), f"{measured}: {rule_in_words(criterion, holds=holds)}"
+    return None
+
+
+def _ungraded_alone(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> tuple[Outcome, str] | None:
+    """Return that nothing is concluded where too many answers of the candidate alone have no grade.
+
+    Such a pair is left out, and a candidate must not gain by answers that no grader can read.
+    """
+    if criterion.rule is not Rule.NO_WORSE_THAN or not criterion.metric.higher_is_better:
+        return None
+    ours, theirs = (each.values(criterion.metric, criterion.category) for each in (candidate, incumbent))
+    count = sum(candidate.has_result(case_id) for case_id in theirs if case_id not in ours)
+    if count <= LOST_LIMIT_RATIO * len(candidate.categories):
+        return None
+    return Outcome.INCONCLUSIVE, (
+        f"{count} answers of the candidate are ungraded where the incumbent's are graded, above "
+        f"{100 * LOST_LIMIT_RATIO:.0f} % of the cases"
+    )
 
 
 def _holds(criterion: Criterion, value: float) -> bool:
@@ -88,14 +136,82 @@ def _holds(criterion: Criterion, value: float) -> bool:
             return value >= -criterion.bound if criterion.metric.higher_is_better else value <= criterion.bound
 
 
-def _in_words(criterion: Criterion, observation: _Observation, value: float) -> str:
-    compared = criterion.rule is Rule.NO_WORSE_THAN
-    words = (signed_in_words if compared else quantity_in_words)(value, criterion.metric)
-    if not criterion.metric.per_trial:
-        return words
-    of_what = "pairs" if compared else "trials"
-    interval = interval_in_words(observation.low, observation.high, criterion.metric, signed=compared)
-    return f"{words} ({interval}{observation.n} {of_what})"
+def _outcome_of_bounds(criterion: Criterion, figure: Figure) -> Outcome:
+    """Return what both bounds say of the rule.
+
+    A margin of grades is missed where the candidate is shown to be worse at all, and is worse by the margin as
+    measured. To show that it is worse by the margin takes several times as many cases.
+    """
+    low, high, bound = figure.low, figure.high, criterion.bound
+    if criterion.statistic in {Statistic.LOWER_BOUND, Statistic.UPPER_BOUND}:
+        low = high = figure.value or 0.0
+    if criterion.rule is Rule.NO_WORSE_THAN and criterion.metric.higher_is_better:
+        holds, misses = low >= -bound, high < 0 and (figure.value or 0.0) <= -bound
+    elif criterion.rule is Rule.AT_LEAST:
+        holds, misses = low >= bound, high < bound
+    else:
+        holds, misses = high <= bound, low > bound
+    return Outcome.PASSED if holds else Outcome.FAILED if misses else Outcome.INCONCLUSIVE
+
+
+def _least_families(criterion: Criterion) -> int:
+    of_grades = criterion.rule is Rule.NO_WORSE_THAN and criterion.metric.higher_is_better
+    return least_families(criterion.bound, UNSEEN_CHANCE) if of_grades else 0
+
+
+def _more_cases(
+    criterion: Criterion, figure: Figure, candidate: Evidence, incumbent: Evidence, *, z: float
+) -> int | None:
+    """Return how many further cases would let the criterion pass four times in five, if the figure stays what it is.
+
+    The number of standard errors at which the bound is met grows with the root of the number of cases. None where the
+    figure itself does not meet the bound.
+    """
+    share = criterion.statistic.percentile
+    if share is not None:
+        return max(least_count(share, z) - figure.n, 1) if math.isinf(figure.high) else None
+
+    def room(errors: float) -> float:
+        return _room(criterion, figure_of(criterion, candidate, incumbent, z=errors))
+
+    if figure.families < 2 or room(_NEXT_TO_NONE) <= 0:  # noqa: PLR2004 - one family has no spread
+        return None
+    met_at = root_between(room, _NEXT_TO_NONE, z) if room(z) < 0 else z
+    return max(math.ceil(figure.n * ((z + _Z_80) / met_at) ** 2) - figure.n, 1)
+
+
+def _room(criterion: Criterion, figure: Figure) -> float:
+    """Return how far the bound that must hold lies on the right side of what is demanded."""
+    if criterion.rule is Rule.AT_LEAST:
+        return figure.low - criterion.bound
+    if criterion.rule is Rule.NO_WORSE_THAN and criterion.metric.higher_is_better:
+        return figure.low + criterion.bound
+    return criterion.bound - figure.high
+
+
+def _result(
+    criterion: Criterion,
+    figure: Figure,
+    conclusion: tuple[Outcome, str],
+    candidate: Evidence,
+    *,
+    families: int | None = None,
+    more_cases: int | None = None,
+) -> CriterionResult:
+    outcome, reason = conclusion
+    bounded = criterion.metric.per_trial and figure.value is not None
+    return CriterionResult(
+        criterion=criterion,
+        outcome=outcome,
+        required=is_decisive(criterion, candidate),
+        n=figure.n,
+        observed=figure.value,
+        low=figure.low if bounded and math.isfinite(figure.low) else None,
+        high=figure.high if bounded and math.isfinite(figure.high) else None,
+        families=families if criterion.metric.per_trial else None,
+        more_cases=more_cases,
+        reason="; ".join((reason, *_remarks(criterion, candidate))),
+    )
 
 
 def _remarks(criterion: Criterion, candidate: Evidence) -> list[str]:

@@ -1,9 +1,11 @@
 """What the trials of one system say: its value of a metric for each case, and what says nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
+from canary.judge.order import family_of
 from gateway.contracts.evaluations import (
     Completion,
     ErrorCause,
@@ -30,15 +32,26 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Category of every case of the run, by case identifier."""
     field_cases: frozenset[str]
     """Cases in which some system's grade measures field access."""
+    families: dict[str, str]
+    """What each case of the run fails together with, by case identifier."""
+
+    def has_result(self, case_id: str) -> bool:
+        """Whether the case was tried, and the infrastructure did not fail."""
+        trial = self.trials.get(case_id)
+        return trial is not None and not _is_infrastructure_error(trial)
+
+    def of(self, case_ids: Sequence[str]) -> "Evidence":
+        """Return the evidence of some of the cases, in the order given."""
+        return msgspec.structs.replace(
+            self,
+            trials={case_id: self.trials[case_id] for case_id in case_ids if case_id in self.trials},
+            categories={case_id: self.categories[case_id] for case_id in case_ids},
+        )
 
     @property
     def lost_count(self) -> int:
         """Cases without a result: infrastructure errors, and trials that are not in the record."""
-        return sum(
-            1
-            for case_id in self.categories
-            if (trial := self.trials.get(case_id)) is None or _is_infrastructure_error(trial)
-        )
+        return sum(not self.has_result(case_id) for case_id in self.categories)
 
     @property
     def lost_codes(self) -> list[str]:
@@ -90,6 +103,7 @@ def collect_evidence(evaluation: Evaluation) -> tuple[Evidence, ...]:
     outside [0, 1].
     """
     categories = {case.id: case.category for case in evaluation.cases}
+    families = {case.id: family_of(case) for case in evaluation.cases}
     if not evaluation.systems:
         raise InconsistentRecord("the record has no incumbent")
     if len(categories) != len(evaluation.cases):
@@ -109,6 +123,7 @@ def collect_evidence(evaluation: Evaluation) -> tuple[Evidence, ...]:
             trials=by_system[system.variant.digest].pop(0),
             categories=categories,
             field_cases=field_cases,
+            families=families,
         )
         for system in evaluation.systems
     )

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 
 from canary.judge.comparisons import compare_all
-from canary.judge.criteria import apply_criterion
+from canary.judge.criteria import apply_to_figure
 from canary.judge.evidence import Evidence, collect_evidence
+from canary.judge.reading import read, read_so_far
 from canary.judge.verdict import decide
 from gateway.contracts.evaluations import Comparison, CriterionResult, Evaluation, Judgement, Level
 
@@ -22,6 +23,17 @@ def judge(evaluation: Evaluation) -> tuple[Judgement, ...]:
     return tuple(_judge_candidate(evaluation, candidate, incumbent) for candidate in candidates)
 
 
+def stopped(evaluation: Evaluation) -> tuple[bool, ...]:
+    """Return of each candidate of a run that goes on whether its rule has stopped; under profile `seed`, never.
+
+    `evaluation` holds the trials so far. A candidate that has stopped needs no further trial.
+    """
+    incumbent, *candidates = collect_evidence(evaluation)
+    if evaluation.profile == "seed":
+        return tuple(False for _ in candidates)
+    return tuple(read_so_far(evaluation, candidate, incumbent) is not None for candidate in candidates)
+
+
 def same_judgement(a: Judgement, b: Judgement) -> str | None:
     """Return the first difference in words, or None where both say the same.
 
@@ -31,15 +43,22 @@ def same_judgement(a: Judgement, b: Judgement) -> str | None:
 
 
 def _judge_candidate(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> Judgement:
-    results = tuple(
-        apply_criterion(criterion, candidate, incumbent, min_pairs=evaluation.min_pairs)
-        for criterion in evaluation.criteria
-    )
+    stopping = None
+    if evaluation.profile == "seed":
+        results = tuple(
+            apply_to_figure(criterion, candidate, incumbent, min_pairs=evaluation.min_pairs)
+            for criterion in evaluation.criteria
+        )
+    else:
+        reading = read(evaluation, candidate, incumbent)
+        candidate, incumbent = reading.candidate, reading.incumbent
+        results, stopping = reading.results, reading.stopping
     return Judgement(
         variant_digest=candidate.system.variant.digest,
         comparisons=compare_all(candidate, incumbent, tuple(evaluation.suite.categories)),
         results=results,
         verdict=decide(results),
+        stopping=stopping,
     )
 
 
@@ -47,6 +66,7 @@ def _differences(a: Judgement, b: Judgement) -> Iterator[str]:
     yield from _unequal("variant", a.variant_digest, b.variant_digest)
     yield from _unequal("verdict", a.verdict.outcome, b.verdict.outcome)
     yield from _unequal("deciding criteria", a.verdict.decided_by, b.verdict.decided_by)
+    yield from _unequal("stopping point", a.stopping, b.stopping)
     yield from _unequal("number of criteria", len(a.results), len(b.results))
     yield from _unequal("number of comparisons", len(a.comparisons), len(b.comparisons))
     for one, other in zip(a.results, b.results, strict=False):
@@ -61,6 +81,7 @@ def _result_differences(a: CriterionResult, b: CriterionResult) -> Iterator[str]
     yield from _unequal(f"{where}: outcome", a.outcome, b.outcome)
     yield from _unequal(f"{where}: required", a.required, b.required)
     yield from _unequal(f"{where}: n", a.n, b.n)
+    yield from _unequal(f"{where}: families", a.families, b.families)
     yield from _apart(f"{where}: observed", a.observed, b.observed)
     yield from _apart(f"{where}: low", a.low, b.low)
     yield from _apart(f"{where}: high", a.high, b.high)

@@ -1,6 +1,10 @@
 """Put measured quantities and rules into words."""
 
-from gateway.contracts.evaluations import Criterion, Metric, Rule
+import math
+
+from canary.judge.figures import Figure
+from canary.judge.harm import Harm
+from gateway.contracts.evaluations import Criterion, Metric, Rule, Statistic
 
 _GIB = 1024**3
 
@@ -23,22 +27,74 @@ def signed_in_words(value: float, metric: Metric) -> str:
     return f"{value:+.2f} s"
 
 
-def interval_in_words(low: float | None, high: float | None, metric: Metric, *, signed: bool) -> str:
-    """Return `95 % interval ... to ..., `, ready to be followed by a count; empty where there is no interval."""
-    if low is None or high is None:
-        return ""
-    words = signed_in_words if signed else quantity_in_words
-    return f"95 % interval {words(low, metric)} to {words(high, metric)}, "
+def figure_in_words(criterion: Criterion, figure: Figure) -> str:
+    """Return the figure with its 95 % interval and its count."""
+    return _with_bounds(criterion, figure, name="95 % interval", count=_count(criterion, figure))
+
+
+def bounds_in_words(criterion: Criterion, figure: Figure) -> str:
+    """Return the figure with the bounds that decide at this look, its count and that of the families."""
+    families = "" if figure.families == figure.n else f" of {figure.families} families"
+    return _with_bounds(criterion, figure, name="bounds", count=_count(criterion, figure) + families)
 
 
 def rule_in_words(criterion: Criterion, *, holds: bool) -> str:
     """Return how a figure stands to the criterion's bound."""
-    bound = quantity_in_words(criterion.bound, criterion.metric)
     match criterion.rule:
         case Rule.AT_LEAST:
+            bound = quantity_in_words(criterion.bound, criterion.metric)
             return f"at least the floor of {bound}" if holds else f"below the floor of {bound}"
         case Rule.AT_MOST:
+            bound = quantity_in_words(criterion.bound, criterion.metric)
             return f"at most the ceiling of {bound}" if holds else f"above the ceiling of {bound}"
         case Rule.NO_WORSE_THAN:
-            margin = signed_in_words(criterion.bound, criterion.metric).lstrip("+-")
+            margin = _amount(criterion.bound, criterion).lstrip("+-")
             return f"{'within' if holds else 'worse than the incumbent by more than'} the margin of {margin}"
+
+
+def needs_in_words(criterion: Criterion, *, more_cases: int | None, more_families: int) -> str:
+    """Return what would settle a criterion that the bounds leave open."""
+    if more_families:
+        loss = _amount(criterion.bound, criterion).lstrip("+-")
+        undecided = f"a loss of {loss} may lie in families that no case is of: {more_families} further ones are needed"
+    else:
+        undecided = "the bounds lie on both sides of what is demanded"
+    if more_cases is None:
+        return f"{undecided}, and more cases would hardly help: the figure itself does not meet it"
+    return f"{undecided}; about {_two_digits(more_cases):,} more cases would settle it"
+
+
+def harm_in_words(harm: Harm) -> str:
+    """Return what was shown against the candidate, and where."""
+    place = "" if harm.category is None else f" in category {harm.category}"
+    return f"shown to be worse{place}: such a run has odds of less than 1 in {harm.evidence:,.0f} otherwise"
+
+
+def _two_digits(count: int) -> int:
+    """Return the count rounded up to two digits: an estimate has no more."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // step) * step
+
+
+def _with_bounds(criterion: Criterion, figure: Figure, *, name: str, count: str) -> str:
+    words = _amount(figure.value or 0.0, criterion)
+    if criterion.statistic.percentile is not None:
+        words = f"{criterion.statistic} of {words}"
+    if not criterion.metric.per_trial:
+        return words
+    low, high = figure.low, figure.high
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{words} ({name} {_amount(low, criterion)} to {_amount(high, criterion)}, {count})"
+    return f"{words} ({count})"
+
+
+def _amount(value: float, criterion: Criterion) -> str:
+    if criterion.statistic is Statistic.RATIO:
+        return f"{100 * value:+.1f} %"
+    if criterion.rule is Rule.NO_WORSE_THAN:
+        return signed_in_words(value, criterion.metric)
+    return quantity_in_words(value, criterion.metric)
+
+
+def _count(criterion: Criterion, figure: Figure) -> str:
+    return f"{figure.n} {'pairs' if criterion.rule is Rule.NO_WORSE_THAN else 'trials'}"

@@ -1,19 +1,20 @@
 """Two-sided 95 % intervals for the figures that a verdict quotes."""
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-
-# scipy ships no types. This file is the only one that imports it, and turns each result into a float at once.
-# Only scipy.special: scipy.stats and scipy.optimize take two seconds to import, which every command would wait for.
+# scipy is imported by the function that computes with it: it takes two seconds, and most commands compute nothing.
+# It ships no types. This file is the only one that imports it, and turns each result into a float at once.
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-from scipy.special import ndtri, stdtrit
+# pyright: reportUnknownMemberType=false
+# ruff: noqa: PLC0415 - said above
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from canary.judge.paired import tango_score
 
 CONFIDENCE = 0.95
 _TAIL = 1 - (1 - CONFIDENCE) / 2
-_ROOT_TOLERANCE = 1e-12
+_XTOL = 1e-12
 
 
 class Interval(NamedTuple):
@@ -26,62 +27,32 @@ def wilson_interval(successes: int, n: int) -> Interval:
 
     Wilson, E. B. (1927), J. Am. Stat. Assoc. 22:209-212, without continuity correction.
     """
-    z = float(ndtri(_TAIL))
-    ratio = successes / n
-    centre = (ratio + z * z / (2 * n)) / (1 + z * z / n)
-    half_width = z / (1 + z * z / n) * math.sqrt(ratio * (1 - ratio) / n + z * z / (4 * n * n))
-    # At the ends the closed form misses 0 and 1 by a rounding error.
-    low = 0.0 if successes == 0 else centre - half_width
-    return Interval(low, 1.0 if successes == n else centre + half_width)
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+    # At the ends the formula misses 0 and 1 by a rounding error.
+    low = 0.0 if successes == 0 else float(interval.low)
+    return Interval(low, 1.0 if successes == n else float(interval.high))
 
 
-def tango_interval(gained: int, lost: int, n: int) -> Interval:
+def tango_interval(gained: float, lost: float, n: float, *, z: float | None = None) -> Interval:
     """Return Tango's score interval of a difference of paired proportions, (gained - lost) / n, within [-1, 1].
 
-    `gained` counts the pairs that only the candidate has right, `lost` those that only the incumbent has, of `n` >= 1
-    pairs. Its ends are the differences d where the score statistic below equals -z and z.
-
-    Tango, T. (1998), Statistics in Medicine 17:891-908, equations 4 and 5.
+    `gained` counts the pairs that only the candidate has right, `lost` those that only the incumbent has, of `n` > 0
+    pairs; they need not be whole. Its ends are where `tango_score` equals -z and z, by default those of 95 %.
     """
-    z = float(ndtri(_TAIL))
+    from scipy.stats import norm
+
+    z = float(norm.ppf(_TAIL)) if z is None else z
     observed = (gained - lost) / n
 
     def root(score: float, low: float, high: float) -> float:
-        """Halve [low, high], over which the score falls, until it is as narrow as the tolerance."""
-        while high - low > _ROOT_TOLERANCE:
-            middle = (low + high) / 2
-            if _tango_score(gained, lost, n, middle) > score:
-                low = middle
-            else:
-                high = middle
-        return (low + high) / 2
+        return root_between(lambda at: float(tango_score(gained, lost, n, at)) - score, low, high)
 
     # The score falls from +infinity at -1 through 0 at the observed difference to -infinity at 1.
-    low = -1.0 if lost == n else root(z, -1 + _ROOT_TOLERANCE, observed)
-    high = 1.0 if gained == n else root(-z, observed, 1 - _ROOT_TOLERANCE)
+    low = -1.0 if lost == n else root(z, -1 + _XTOL, observed)
+    high = 1.0 if gained == n else root(-z, observed, 1 - _XTOL)
     return Interval(low, high)
-
-
-def _tango_score(gained: int, lost: int, n: int, difference: float) -> float:
-    """Return how many standard errors the observed difference lies above `difference`.
-
-    With b = gained, c = lost, d = difference and q = P(only the incumbent is right), the likelihood under d is
-    (q + d)^b q^c (1 - 2 q - d)^(n - b - c). It is greatest at the larger root of
-
-        2 n q^2 - [(b + c)(1 - d) - 2 c d - 2 (n - b - c) d] q - c d (1 - d) = 0
-
-    and the score is (b - c - n d) / sqrt(n (2 q + d - d^2)).
-    """
-    numerator = gained - lost - n * difference
-    if numerator == 0:
-        return 0.0
-    concordant = n - gained - lost
-    linear = -(gained + lost) * (1 - difference) + 2 * lost * difference + 2 * concordant * difference
-    constant = -lost * difference * (1 - difference)
-    discriminant = max(linear * linear - 8 * n * constant, 0.0)
-    only_incumbent = max((math.sqrt(discriminant) - linear) / (4 * n), 0.0, -difference)
-    variance = n * (2 * only_incumbent + difference - difference * difference)
-    return numerator / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, numerator)
 
 
 def t_interval(values: Sequence[float], *, floor: float = -math.inf, ceiling: float = math.inf) -> Interval | None:
@@ -92,12 +63,73 @@ def t_interval(values: Sequence[float], *, floor: float = -math.inf, ceiling: fl
     n = len(values)
     if n < 2:  # noqa: PLR2004 - one value has no spread
         return None
+    import numpy as np
+    from scipy.stats import t
+
     centre = mean(values)
     spread = float(np.std(np.asarray(values, dtype=np.float64), ddof=1))
-    half_width = float(stdtrit(n - 1, _TAIL)) * spread / math.sqrt(n)
+    half_width = float(t.ppf(_TAIL, n - 1)) * spread / math.sqrt(n)
     return Interval(max(centre - half_width, floor), min(centre + half_width, ceiling))
 
 
 def mean(values: Sequence[float]) -> float:
     """Return the mean of at least one value, rounded once: the same on every machine and in every order."""
     return math.fsum(values) / len(values)
+
+
+def root_between(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a continuous function is 0 between two places at which its signs differ."""
+    from scipy.optimize import brentq
+
+    found: Any = brentq(function, low, high, xtol=_XTOL)
+    return float(found)
+
+
+def student_quantile(z: float, freedom: int) -> float:
+    """Return what Student's t with `freedom` degrees exceeds as seldom as a normal figure exceeds `z`."""
+    from scipy.stats import norm, t
+
+    return float(t.isf(norm.sf(z), freedom))
+
+
+def quantile_ranks(share: float, n: int, z: float) -> tuple[int | None, int | None]:
+    """Return the ranks, from 1, of the ordered values that bound the `share` quantile from below and from above.
+
+    Each misses it with at most the probability that a normal figure exceeds `z`. None where `n` values cannot say: it
+    takes 59 to bound the 95th percentile from above at 5 %. The values need no distribution in common with anything.
+
+    Conover, W. J. (1999), Practical Nonparametric Statistics, section 3.2: the number of values below a quantile is
+    binomial.
+    """
+    from scipy.stats import binom, norm
+
+    tail = float(norm.sf(z))
+    low, high = int(binom.ppf(tail, n, share)), int(binom.ppf(1 - tail, n, share)) + 1
+    return (low if low >= 1 else None), (high if high <= n else None)
+
+
+def least_count(share: float, z: float) -> int:
+    """Return how many values it takes to bound the `share` quantile from above: the greatest of them does."""
+    from scipy.stats import norm
+
+    return math.ceil(float(norm.logsf(z)) / math.log(share))
+
+
+class Line(NamedTuple):
+    """A fitted slope with one-sided bounds; infinite where two points leave no error to see."""
+
+    slope: float
+    low: float
+    high: float
+
+
+def fitted_line(x: Sequence[float], y: Sequence[float], *, z: float) -> Line | None:
+    """Return the slope of y over x by least squares, with Student's bounds; None below two different x."""
+    if len(set(x)) < 2:  # noqa: PLR2004 - a slope is between two places
+        return None
+    from scipy.stats import linregress
+
+    found: Any = linregress(x, y)
+    slope, error, freedom = float(found.slope), float(found.stderr), len(x) - 2
+    reach = student_quantile(z, freedom) * error if freedom > 0 else math.inf
+    return Line(slope, slope - reach, slope + reach)

@@ -15,11 +15,13 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Pinned by the first promotion that passes; None accepts any digest of that name until then."""
     tag: str | None = None
     """The subset that must have been run; None demands the whole suite."""
-    profile: Profile = "seed"
+    profile: Profile = "full"
     criteria: tuple[Criterion, ...] = ()
     """Each must be in the Evaluation, required where it is required here, and at least as strict."""
     min_pairs: int = 10
     """The Evaluation must have called a criterion on fewer pairs inconclusive."""
+    heldout_per_family: int = 0
+    """Held-out cases that must have been drawn of each family, unless `tag` leaves them out."""
     max_age_s: float = 24 * 3600.0
 
 
@@ -42,6 +44,8 @@ class PromotionKind(enum.StrEnum):
 class PromotionOutcome(enum.StrEnum):
     DONE = "done"
     FAILED = "failed"
+    UNVERIFIED = "unverified"
+    """It was done, and what serves could not be read back afterwards, or is something else: the reason says which."""
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

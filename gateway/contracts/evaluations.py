@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from gateway.contracts.chat import FinishReason
+from gateway.contracts.heldout import HeldoutDraw
 from gateway.contracts.variants import Variant
 
 
@@ -63,12 +64,33 @@ class Rule(enum.StrEnum):
     """Than the incumbent, by more than the bound, in the metric's own unit."""
 
 
+class Statistic(enum.StrEnum):
+    """What of a metric's values a rule is applied to."""
+
+    MEAN = "mean"
+    LOWER_BOUND = "lower_bound"
+    """Of the mean's two-sided 95 % interval."""
+    UPPER_BOUND = "upper_bound"
+    P50 = "p50"
+    P90 = "p90"
+    P95 = "p95"
+    P99 = "p99"
+    RATIO = "ratio"
+    """Candidate over incumbent, the geometric mean over the pairs; for `no_worse_than` alone."""
+
+    @property
+    def percentile(self) -> float | None:
+        """As a share of 1; None where the statistic is none."""
+        return int(self[1:]) / 100 if self.startswith("p") else None
+
+
 class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     metric: Metric
     rule: Rule
     bound: float
-    """A floor, a ceiling or a margin, in the metric's unit."""
+    """A floor, a ceiling or a margin, in the metric's unit; of a ratio, the part by which it may be worse."""
+    statistic: Statistic = Statistic.MEAN
     required: bool = True
     """An advisory criterion is measured and printed, and decides nothing."""
     category: str | None = None
@@ -133,18 +155,24 @@ class CaseRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The last user message."""
     expectation: str
     """What the grader looked for, in words."""
+    family: str = ""
+    """Cases of one template, which fail together; a case without a name here is its own."""
+    heldout: bool = False
+    """Drawn for this run, and in no file of the suite."""
 
 
 class SuiteRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     digest: str
-    """Of the whole suite, whatever subset was run."""
+    """Of the whole suite, whatever subset was run. It covers what is drawn of held-out cases, not the drawn cases."""
     tag: str | None
     """The subset: cases with this tag; None ran all."""
     categories: dict[str, str]
     """Key and title, in the suite's order."""
     measures: tuple[Metric, ...]
     """What the suite's graders measure beside accuracy."""
+    heldout: HeldoutDraw | None = None
+    """The cases drawn for this run; None where the suite declares none, or the tag leaves them out."""
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -204,7 +232,36 @@ class CriterionResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     observed: float | None
     low: float | None = None
     high: float | None = None
+    families: int | None = None
+    """Independent units among the `n`; None where cases are counted as if they were independent."""
+    more_cases: int | None = None
+    """Inconclusive: about as many more would settle it, if what was seen so far goes on; None where none would."""
     reason: str
+
+
+class StopCause(enum.StrEnum):
+    """Why the judge read no further in the order of the cases."""
+
+    SUCCESS = "success"
+    """At a look, every required criterion over trials held."""
+    HARM = "harm"
+    """A required criterion over trials was shown to be missed."""
+    HORIZON = "horizon"
+    """All planned cases were read."""
+
+
+class Stopping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a sequential rule stopped. What the record holds beyond that counts for nothing."""
+
+    cause: StopCause
+    cases: int
+    """Read, in the order that the seed draws."""
+    planned: int
+    """At the last look."""
+    families: int
+    """Among the cases read."""
+    excluded: int
+    """Of the cases read, those of which the incumbent or the candidate has no grade."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,10 +277,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     comparisons: tuple[Comparison, ...]
     results: tuple[CriterionResult, ...]
     verdict: Verdict
+    stopping: Stopping | None = None
+    """None under profile `seed`, which reads all there is."""
 
 
-Profile = Literal["seed"]
-"""`seed`: point estimates decide, intervals are printed beside them."""
+Profile = Literal["full", "quick", "seed"]
+"""`full`, `quick`: evidence decides, by a rule that may stop early; `seed`: point estimates do, on all there is."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """What the gate demands of an Evaluation, one rule a test."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from canary.judge import judge
 from gateway.contracts.deployments import Deployment, GatePolicy
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Outcome, Rule, Verdict
+from gateway.contracts.heldout import HeldoutDraw, draw_digest, heldout_seed
 from gateway.gate import refusals
 from tests.support.evaluations import make_evaluation, make_variant
 
@@ -21,7 +23,7 @@ DEPLOYMENT = Deployment(
     model="tutor",
     incumbent=make_variant("a").digest,
     revision=1,
-    gate=GatePolicy(suite="smoke", criteria=CRITERIA, max_age_s=3600.0),
+    gate=GatePolicy(suite="smoke", profile="seed", criteria=CRITERIA, max_age_s=3600.0),
 )
 
 
@@ -157,3 +159,60 @@ def test_a_record_of_nothing_is_refused_and_not_a_crash() -> None:
 def test_every_reason_is_told_at_once() -> None:
     evaluation = msgspec.structs.replace(judged(candidate=0.0), model="other", deployment_revision=9)
     assert len(reasons(evaluation, now=MADE + timedelta(days=2))) == 4
+
+
+# --- held-out cases
+
+
+def with_draw(evaluation: Evaluation, *, per_family: int = 3, **changes: object) -> Evaluation:
+    """Return the evaluation with its last four cases drawn, and the draw changed where a test says so."""
+    cases = tuple(
+        msgspec.structs.replace(case, digest=f"{number:064}", heldout=number >= len(evaluation.cases) - 4)
+        for number, case in enumerate(evaluation.cases)
+    )
+    draw = HeldoutDraw(
+        campaign=2,
+        seed=heldout_seed(evaluation.suite.digest, evaluation.incumbent.variant.digest, 2),
+        generator=1,
+        per_family=per_family,
+        digest=draw_digest(case.digest for case in cases if case.heldout),
+    )
+    suite = msgspec.structs.replace(evaluation.suite, heldout=msgspec.structs.replace(draw, **changes))
+    return msgspec.structs.replace(evaluation, cases=cases, suite=suite)
+
+
+def test_a_draw_that_follows_from_the_record_is_let_through() -> None:
+    assert reasons(with_draw(judged()), deployment=with_gate(heldout_per_family=3)) == ()
+    assert reasons(with_draw(judged())) == ()
+
+
+def test_fewer_held_out_cases_than_the_gate_asks_for_are_refused() -> None:
+    gate = with_gate(heldout_per_family=3)
+    assert only(reasons(judged(), deployment=gate)).startswith("the evaluation drew 0 held-out cases of a family")
+    assert "drew 2 held-out" in only(reasons(with_draw(judged(), per_family=2), deployment=gate))
+
+
+def test_a_gate_whose_tag_leaves_them_out_asks_for_none() -> None:
+    subset = msgspec.structs.replace(judged(), suite=msgspec.structs.replace(judged().suite, tag="public"))
+    assert reasons(subset, deployment=with_gate(heldout_per_family=3, tag="public")) == ()
+    drawn = msgspec.structs.replace(judged(), suite=msgspec.structs.replace(judged().suite, tag="heldout"))
+    assert "drew 0" in only(reasons(drawn, deployment=with_gate(heldout_per_family=3, tag="heldout")))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"seed": 5}, "seed"), ({"campaign": 3}, "seed"), ({"digest": "0"}, "not those")]
+)
+def test_a_draw_that_does_not_follow_from_the_record_is_refused(change: dict[str, Any], words: str) -> None:
+    assert words in only(reasons(with_draw(judged(), **change)))
+
+
+def test_a_held_out_case_more_or_less_is_refused() -> None:
+    whole = with_draw(judged())
+    marked = tuple(msgspec.structs.replace(case, heldout=True) for case in whole.cases)
+    assert "not those that were drawn" in only(reasons(msgspec.structs.replace(whole, cases=marked)))
+
+
+def test_held_out_cases_without_a_draw_are_refused() -> None:
+    whole = with_draw(judged())
+    undeclared = msgspec.structs.replace(whole, suite=msgspec.structs.replace(whole.suite, heldout=None))
+    assert "does not say how they were drawn" in only(reasons(undeclared))
