@@ -14,6 +14,7 @@ from canary.client import GatewayClient
 from canary.errors import CanaryError, ExitCode, UsageError
 from canary.history import render_history
 from canary.progress import RunProgress
+from canary.record_cli import judge_command
 from canary.report import recorded
 from canary.suite import Suite, default_search_path, find_suite, load_suite
 from canary.suite_cli import suite as suite_commands
@@ -43,6 +44,11 @@ _gateway_option = click.option(
 _model_option = click.option("--for", "model", metavar="MODEL", help="The public model; optional where there is one.")
 _suite_option = click.option("--suite", help="A suite's name or path; by default the Deployment's, with its tag.")
 _tag_option = click.option("--tag", help="Run only the cases with this tag.")
+_cut_option = click.option(
+    "--cut-streams",
+    is_flag=True,
+    help="Where both engines do not fit: cut what has not ended at the gateway's limit, instead of failing then.",
+)
 _candidates_argument = click.argument("candidates", metavar="MODEL...", nargs=-1, required=True)
 
 
@@ -87,6 +93,7 @@ def evaluate_command(
 @_model_option
 @_gateway_option
 @click.option("--override", "reason", metavar="REASON", help="Promote without an evaluation; the reason is recorded.")
+@_cut_option
 def promote(
     *,
     candidates: tuple[str, ...],
@@ -95,6 +102,7 @@ def promote(
     model: str | None,
     url: str,
     reason: str | None,
+    cut_streams: bool,
 ) -> ExitCode:
     """Judge candidates and promote the best one that passes."""
     if reason is not None and not reason.strip():
@@ -105,7 +113,7 @@ def promote(
         deployment = find_deployment(gateway, model)
         if reason is not None:
             lineup = without_incumbent(line_up(gateway, deployment, candidates), progress)
-            promote_by_override(gateway, lineup, reason)
+            promote_by_override(gateway, lineup, reason, cut_streams=cut_streams)
             click.echo(f"{lineup.candidates[0].reference}: {Fate.PROMOTED} by override")
             return ExitCode.PASSED
         # Before the candidates: a mistake in the suite's name must not cost the reading of a model.
@@ -114,7 +122,7 @@ def promote(
         with ExitStack() as engines:
             evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress)
             rendering.render_terminal(evaluation, _output())
-            fates = promote_winner(gateway, evaluation)
+            fates = promote_winner(gateway, evaluation, cut_streams=cut_streams)
     _print_fates(fates)
     if any(fate.fate is Fate.PROMOTED for fate in fates):
         return ExitCode.PASSED
@@ -125,11 +133,12 @@ def promote(
 @cli.command()
 @_model_option
 @_gateway_option
-def rollback(*, model: str | None, url: str) -> ExitCode:
+@_cut_option
+def rollback(*, model: str | None, url: str, cut_streams: bool) -> ExitCode:
     """Make the previous incumbent serve again."""
     with _gateway(url) as gateway:
         deployment = find_deployment(gateway, model)
-        click.echo(f"{deployment.model} is back on {roll_back(gateway, deployment)}")
+        click.echo(f"{deployment.model} is back on {roll_back(gateway, deployment, cut_streams=cut_streams)}")
     return ExitCode.PASSED
 
 
@@ -167,6 +176,7 @@ def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, 
     return ExitCode.PASSED
 
 
+cli.add_command(judge_command)
 cli.add_command(suite_commands)
 
 

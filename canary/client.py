@@ -30,6 +30,7 @@ from gateway.contracts.variants import Variant
 T = TypeVar("T")
 
 VARIANT_HEADER = "x-gateway-variant"
+PREFIX_CACHE_HEADER = "x-gateway-prefix-cache"
 
 CONNECT_LIMIT_S = 5.0
 ADMIN_LIMIT_S = 1800.0
@@ -45,8 +46,10 @@ CANDIDATE_CODES = frozenset(
     {
         ErrorCode.CONTEXT_LENGTH_EXCEEDED,
         ErrorCode.ENGINE_CRASHED,
+        ErrorCode.ENGINE_FAILING,
         ErrorCode.ENGINE_FAULT,
         ErrorCode.ENGINE_START_FAILED,
+        ErrorCode.REQUEST_CRASHES_ENGINE,
     }
 )
 """Errors that the pinned variant brings about: its context is too short, or its engine fails with the request."""
@@ -139,24 +142,31 @@ class GatewayClient:
     def promotions(self, model: str) -> tuple[Promotion, ...]:
         return self._get("/admin/promotions", tuple[Promotion, ...], model=model)
 
-    def complete(self, request: ChatRequest, variant: Variant) -> Completion | TrialError:
+    def complete(
+        self, request: ChatRequest, variant: Variant, *, prefix_cache: bool = False
+    ) -> Completion | TrialError:
         """Run one trial: a streamed chat request that is pinned to `variant`.
 
+        Without `prefix_cache` it neither takes nor leaves KV, so that a prompt costs the same whoever had it before.
         What the infrastructure does wrong is tried again, up to `ATTEMPTS` times; an error of the variant is a result.
         """
+        headers = {
+            VARIANT_HEADER: variant.reference,
+            PREFIX_CACHE_HEADER: "on" if prefix_cache else "off",
+            "content-type": "application/json",
+        }
         try:
             for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS, timeout=None, wait_initial=0.5):
                 with attempt:
-                    return self._attempt(request, variant)
+                    return self._attempt(request, headers, variant)
         except _AttemptFailed as error:
             return error.trial_error
         except httpx.ConnectError as error:
             raise self._unavailable() from error
         raise AssertionError("stamina either returns, or raises the last error")
 
-    def _attempt(self, request: ChatRequest, variant: Variant) -> Completion:
+    def _attempt(self, request: ChatRequest, headers: dict[str, str], variant: Variant) -> Completion:
         body = msgspec.json.encode(request)
-        headers = {VARIANT_HEADER: variant.reference, "content-type": "application/json"}
         timeout = httpx.Timeout(TOKEN_LIMIT_S, connect=CONNECT_LIMIT_S)
         started_s = time.perf_counter()
         try:

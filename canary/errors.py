@@ -5,6 +5,7 @@
     |   +-- SuiteError      names the file, and the line where there is one
     +-- GatewayUnavailable  12: nothing answers, or the key is refused
     +-- GatewayRefused      12: the gateway answered, and said no; carries its error code and the HTTP status
+    +-- RecordDiffers       12: a record's trials do not give the judgement that it holds
     +-- PromotionFailed     13: the incumbent did not change
 
 A failed trial is not here: it is data (`TrialError`), and so is a verdict.
@@ -56,6 +57,10 @@ class GatewayRefused(CanaryError):
         super().__init__(message)
         self.code = code
         self.status = status
+
+
+class RecordDiffers(CanaryError):
+    exit_code = ExitCode.ERRORED
 
 
 class PromotionFailed(CanaryError):

@@ -7,11 +7,15 @@ import click
 import msgspec
 
 from canary.errors import ExitCode, UsageError
+from canary.programs.families import GENERATOR_VERSION
 from canary.suite import CASES_FILE, MANIFEST_FILE, load_suite
 from canary.suite.tools_file import TOOLS_FILE
+from gateway.contracts.heldout import heldout_seed
 
 LEAST_KILLED_RATIO = 0.99
 """Of the mutants that are not equivalent; fewer fail the command, and so does one right program that is refused."""
+
+GENERATED_TAG = "generated"
 
 _NOTES_FILE = "NOTES.md"
 _per_family = click.option("--per-family", type=click.IntRange(min=1), default=3, show_default=True)
@@ -41,16 +45,21 @@ def generate(
     if to.exists() and any(to.iterdir()):
         raise UsageError(f"{to} is not empty: name a new directory")
     suite = load_suite(f"{directory}/", search_path=())
-    drawn = seed if seed is not None else families.heldout_seed(suite.digest, incumbent or "", campaign)
-    cases = families.generate(drawn, per_family)
+    drawn = seed if seed is not None else heldout_seed(suite.digest, incumbent or "", campaign)
+    try:
+        cases = families.generate(drawn, per_family)
+    except families.FamilyExhausted as error:
+        raise UsageError(f"seed {drawn}: {error}; another seed draws other cases") from error
     to.mkdir(parents=True, exist_ok=True)
     for name in (MANIFEST_FILE, TOOLS_FILE):
         if (directory / name).exists():
             shutil.copyfile(directory / name, to / name)
-    (to / CASES_FILE).write_bytes(b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
+    # With a tag of their own, as the copied `suite.toml` may draw held-out cases beside them.
+    tagged = (msgspec.structs.replace(case, tags=(GENERATED_TAG,)) for case in cases)
+    (to / CASES_FILE).write_bytes(b"".join(msgspec.json.encode(case) + b"\n" for case in tagged))
     (to / _NOTES_FILE).write_text(
         f"# {suite.manifest.name}, generated\n\nSeed {drawn}, {per_family} a family, generator version "
-        f"{families.GENERATOR_VERSION}, from the suite with the digest {suite.digest}.\n",
+        f"{GENERATOR_VERSION}, from the suite with the digest {suite.digest}.\n",
         encoding="utf-8",
     )
     click.echo(f"{to}: {len(cases)} cases of {len({case.family for case in cases})} families, seed {drawn}")

@@ -1,6 +1,7 @@
 """An evaluation from the command's arguments to the record, and the promotion that may follow it."""
 
 import enum
+import itertools
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,9 +14,9 @@ import msgspec
 from canary.client import GatewayClient
 from canary.environment import read_environment
 from canary.errors import CanaryError, GatewayRefused, GatewayUnavailable, PromotionFailed, UsageError
-from canary.judge import judge
-from canary.runner import plan_trials, run_trials
-from canary.suite import Suite
+from canary.judge import judge, stopped
+from canary.runner import plan_trials, run_trials, warm_up
+from canary.suite import Suite, with_heldout
 from canary.winner import choose_winner
 from gateway.contracts.admin import EngineView, PromotionRequest, VariantView
 from gateway.contracts.deployments import Deployment, PromotionOutcome
@@ -60,6 +61,7 @@ def evaluate(
 
     Candidates that this loads stay loaded until `engines` closes, which unloads all but the one that serves by then.
     """
+    suite = _with_heldout(gateway, lineup, suite, progress)
     incumbent = _load(gateway, lineup.incumbent, Role.INCUMBENT, lineup, engines=engines, progress=progress)
     candidates = [
         _load(gateway, candidate, Role.CANDIDATE, lineup, engines=engines, progress=progress)
@@ -70,13 +72,34 @@ def evaluate(
     plan = plan_trials(suite, systems)
     progress.note(f"Running {len(suite.cases)} cases of {suite.manifest.name} on {len(systems)} systems.")
     model = lineup.deployment.model
-    trials = tuple(run_trials(gateway, plan, suite, model=model, on_trial=progress.on_trial))
+    warm_up(gateway, plan, suite, model=model)
+    empty = _empty_record(lineup, suite, systems)
 
+    def settled(trials: Sequence[Trial]) -> tuple[System, ...]:
+        have_stopped = stopped(msgspec.structs.replace(empty, trials=tuple(trials)))
+        if all(have_stopped):
+            return systems
+        return tuple(itertools.compress(candidates, have_stopped))
+
+    trials = run_trials(gateway, plan, suite, model=model, on_trial=progress.on_trial, settled=settled)
+    measured = msgspec.structs.replace(empty, trials=tuple(trials))
     now = datetime.now(UTC)
-    measured = Evaluation(
+    evaluation = msgspec.structs.replace(
+        measured,
         id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
         created_at=now.isoformat(timespec="seconds"),
-        model=model,
+        judgements=judge(measured),
+    )
+    gateway.record(evaluation)
+    return evaluation
+
+
+def _empty_record(lineup: Lineup, suite: Suite, systems: tuple[System, ...]) -> Evaluation:
+    """Return the record of the run as it stands before its first trial; it gets its name when it has ended."""
+    return Evaluation(
+        id="",
+        created_at="",
+        model=lineup.deployment.model,
         deployment_revision=lineup.deployment.revision,
         suite=suite.reference(),
         profile=suite.manifest.profile,
@@ -86,12 +109,19 @@ def evaluate(
         environment=read_environment(),
         cases=tuple(case.reference() for case in suite.cases),
         systems=systems,
-        trials=trials,
+        trials=(),
         judgements=(),
     )
-    evaluation = msgspec.structs.replace(measured, judgements=judge(measured))
-    gateway.record(evaluation)
-    return evaluation
+
+
+def _with_heldout(gateway: GatewayClient, lineup: Lineup, suite: Suite, progress: Progress) -> Suite:
+    """Draw the cases that the suite holds back, if it does. Every recorded run is a campaign: none is drawn twice."""
+    if not suite.draws_heldout:
+        return suite
+    model, name = lineup.deployment.model, suite.manifest.name
+    campaign = 1 + sum((each.model, each.suite) == (model, name) for each in gateway.evaluations())
+    progress.note(f"Drawing the held-out cases of campaign {campaign}.")
+    return with_heldout(suite, incumbent_digest=lineup.incumbent.digest, campaign=campaign)
 
 
 def line_up(gateway: GatewayClient, deployment: Deployment, sources: Sequence[str]) -> Lineup:
@@ -149,10 +179,12 @@ def register(gateway: GatewayClient, source: str) -> VariantView:
         raise
 
 
-def promote_winner(gateway: GatewayClient, evaluation: Evaluation) -> tuple[CandidateFate, ...]:
+def promote_winner(
+    gateway: GatewayClient, evaluation: Evaluation, *, cut_streams: bool = False
+) -> tuple[CandidateFate, ...]:
     """Promote the best candidate that passed, if one did, and say what became of each, in the order given."""
     winner = choose_winner(evaluation)
-    refusal = None if winner is None else _promote(gateway, evaluation, winner)
+    refusal = None if winner is None else _promote(gateway, evaluation, winner, cut_streams=cut_streams)
     fates: list[CandidateFate] = []
     for system, judgement in zip(evaluation.candidates, evaluation.judgements, strict=True):
         if judgement.verdict.outcome is not Outcome.PASSED:
@@ -165,32 +197,36 @@ def promote_winner(gateway: GatewayClient, evaluation: Evaluation) -> tuple[Cand
     return tuple(fates)
 
 
-def promote_by_override(gateway: GatewayClient, lineup: Lineup, reason: str) -> None:
+def promote_by_override(gateway: GatewayClient, lineup: Lineup, reason: str, *, cut_streams: bool = False) -> None:
     """Make the one candidate the incumbent without an Evaluation; the audit log keeps the reason."""
     request = PromotionRequest(
         model=lineup.deployment.model,
         expected_revision=lineup.deployment.revision,
         variant=lineup.candidates[0].digest,
         override_reason=reason,
+        cut_streams=cut_streams,
     )
     if refusal := _request_promotion(gateway, request):
         raise PromotionFailed(refusal)
 
 
-def roll_back(gateway: GatewayClient, deployment: Deployment) -> str:
+def roll_back(gateway: GatewayClient, deployment: Deployment, *, cut_streams: bool = False) -> str:
     """Return to the previous incumbent and return its reference. Raises PromotionFailed."""
-    request = PromotionRequest(model=deployment.model, expected_revision=deployment.revision, rollback=True)
+    request = PromotionRequest(
+        model=deployment.model, expected_revision=deployment.revision, rollback=True, cut_streams=cut_streams
+    )
     if refusal := _request_promotion(gateway, request):
         raise PromotionFailed(refusal)
     return gateway.variant(gateway.deployment(deployment.model).incumbent).reference
 
 
-def _promote(gateway: GatewayClient, evaluation: Evaluation, winner: System) -> str | None:
+def _promote(gateway: GatewayClient, evaluation: Evaluation, winner: System, *, cut_streams: bool) -> str | None:
     request = PromotionRequest(
         model=evaluation.model,
         expected_revision=evaluation.deployment_revision,
         variant=winner.variant.digest,
         evaluation_id=evaluation.id,
+        cut_streams=cut_streams,
     )
     return _request_promotion(gateway, request)
 
@@ -203,7 +239,7 @@ def _request_promotion(gateway: GatewayClient, request: PromotionRequest) -> str
         return str(error)
     except GatewayUnavailable as error:
         raise PromotionFailed(f"whether {request.model} changed is unknown, see `canary history`: {error}") from error
-    if promotion.outcome is PromotionOutcome.FAILED:
+    if promotion.outcome is not PromotionOutcome.DONE:
         return promotion.reason or "the gateway could not bring the engine into service"
     return None
 

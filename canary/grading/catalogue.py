@@ -11,6 +11,8 @@ Some are made ready first, because they need more than that: `command` the suite
 `plain_answer` its tools, and `composite`, which may hold any of them.
 """
 
+from collections.abc import Iterator
+
 from canary.grading.command import Command, ReadyCommand
 from canary.grading.composite import Composite, ReadyComposite
 from canary.grading.exact import Exact
@@ -90,5 +92,27 @@ def identity_of(grader: Grader) -> object:
 
 
 def stubs_of(grader: Grader) -> str | None:
-    """Return the tools that the model is offered, as it reads them; None for a grader that knows of none."""
-    return grader.stubs() if isinstance(grader, ReadyProgram | ReadyPlainAnswer) else None
+    """Return the tools that the model is offered, as it reads them; None for a grader that knows of none.
+
+    Raises ValueError where the parts of a composite offer different ones: there is one prompt.
+    """
+    match grader:
+        case ReadyProgram() | ReadyPlainAnswer():
+            return grader.stubs()
+        case ReadyComposite(parts=parts):
+            offered = {stubs for part in parts if (stubs := stubs_of(part)) is not None}
+            if len(offered) > 1:
+                raise ValueError(
+                    "the parts of the grader offer different tools, and there is one prompt to show them in"
+                )
+            return next(iter(offered), None)
+        case _:
+            return None
+
+
+def parts_of(grader: Grader) -> Iterator[Grader]:
+    """Yield the grader, and those inside a composite."""
+    yield grader
+    if isinstance(grader, ReadyComposite):
+        for part in grader.parts:
+            yield from parts_of(part)

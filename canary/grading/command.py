@@ -85,11 +85,11 @@ class ReadyCommand(msgspec.Struct, frozen=True, kw_only=True):
             max_output_bytes=MAX_OUTPUT_BYTES,
         )
         if end.complaint is not None:
-            return Ungraded(reason=f"the command {end.complaint}")
+            return Ungraded(reason=f"{self.setting.place}: the command {end.complaint}")
         try:
             reply = msgspec.json.decode(end.output, type=_Reply)
         except (msgspec.DecodeError, RecursionError) as error:
-            return Ungraded(reason=f"the command wrote no grade: {error}")
+            return Ungraded(reason=f"{self.setting.place}: the command wrote no grade: {error}")
         if reply.value is None:
             return Ungraded(reason=reply.reason or "the command declines")
         return Grade(value=reply.value, reason=reply.reason or "as the command says", measures=reply.measures)

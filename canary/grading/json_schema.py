@@ -16,10 +16,14 @@ from canary.grading.json_text import MAX_DEPTH, NotJson, as_array, as_object, ch
 from canary.grading.regex import search
 from gateway.contracts.evaluations import Grade
 
-_REFUSED = ("$dynamicRef", "$recursiveRef", "patternProperties")
-"""Keywords of draft 2020-12 that would bring back what is kept out: unbounded recursion, and Python's `re`."""
+_REFUSED = ("$dynamicRef", "$recursiveRef")
+"""Keywords that would bring back what is kept out: recursion without end."""
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 """Keywords whose schemas judge the same value, so that a loop through them never comes to an end."""
+_NAMING = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+"""Keywords whose value has a schema under each name: the names are no keywords."""
+_DATA = frozenset({"const", "enum", "default", "examples", "required", "dependentRequired"})
+"""Keywords whose value holds no schema."""
 
 
 class JsonSchema(
@@ -34,7 +38,7 @@ class JsonSchema(
     """`{"kind": "json_schema", "schema": {"type": "object", "required": ["city"]}}`, in draft 2020-12.
 
     `$ref` stays inside the schema (`#/...`); one that leads back to itself without going into the value is refused.
-    `pattern` is searched for by RE2. `format` is an annotation, as the draft has it.
+    Patterns are searched for by RE2. `format` is an annotation, as the draft has it.
     """
 
     kind: ClassVar[str] = "json_schema"
@@ -45,16 +49,7 @@ class JsonSchema(
     def __post_init__(self) -> None:
         if is_too_deep(self.schema):
             raise ValueError(f"`schema` is nested deeper than {MAX_DEPTH} levels")
-        try:
-            _Validator.check_schema(self.schema)
-        except jsonschema.exceptions.SchemaError as error:
-            raise ValueError(f"`schema` is no JSON Schema: {error.message} (at {error.json_path})") from error
-        for keyword, value in _keywords(self.schema):
-            if keyword in _REFUSED:
-                raise ValueError(f"`schema` uses {keyword!r}, which is not supported")
-            if keyword == "pattern" and isinstance(value, str):
-                search(value, "")
-        _check_references(self.schema)
+        _check(self.schema)
 
     def grade(self, answer: str) -> Grade:
         try:
@@ -75,21 +70,77 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iter
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+def _pattern_properties(
+    validator: Any, patterns: dict[str, Any], instance: Any, _schema: Any
+) -> Iterator[jsonschema.ValidationError]:
+    for name, value in (as_object(instance) or {}).items():
+        for pattern, schema in patterns.items():
+            if search(pattern, name):
+                yield from validator.descend(value, schema, path=name, schema_path=pattern)
+
+
+def _additional_properties(
+    validator: Any, additional: Any, instance: Any, schema: dict[str, Any]
+) -> Iterator[jsonschema.ValidationError]:
+    patterns = schema.get("patternProperties", {})
+    for name, value in (as_object(instance) or {}).items():
+        if name in schema.get("properties", {}) or any(search(pattern, name) for pattern in patterns):
+            continue
+        if additional is False:
+            yield jsonschema.ValidationError(f"{name!r} is not allowed")
+        else:
+            yield from validator.descend(value, additional, path=name)
+
+
+_Validator: Any = extend(
+    jsonschema.Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    },
+)
+"""Draft 2020-12 with RE2 in the place of Python's `re`."""
+
+
+def _check(root: dict[str, Any]) -> None:
+    """Raise ValueError where the schema, or what it refers to, cannot be applied or would never end."""
+    seen: set[str] = set()
+    parts: list[object] = [root]
+    uses: set[str] = set()
+    while parts:
+        part = parts.pop()
+        try:
+            _Validator.check_schema(part)
+        except jsonschema.exceptions.SchemaError as error:
+            raise ValueError(f"`schema` is no JSON Schema: {error.message} (at {error.json_path})") from error
+        for keyword, value in _keywords(part):
+            uses.add(keyword)
+            if keyword in _REFUSED:
+                raise ValueError(f"`schema` uses {keyword!r}, which is not supported")
+            if keyword == "pattern":
+                search(str(value), "")
+            if keyword == "patternProperties":
+                for pattern in as_object(value) or {}:
+                    search(pattern, "")
+            if keyword == "$ref" and str(value) not in seen:
+                seen.add(str(value))
+                # It may lead to where the walk does not come: below a keyword that nobody knows.
+                target = _resolve(root, str(value))
+                _check_no_circle(root, target, path=(str(value),))
+                parts.append(target)
+    if {"patternProperties", "unevaluatedProperties"} <= uses:
+        raise ValueError("`schema` uses 'patternProperties' beside 'unevaluatedProperties', which is not supported")
 
 
 def _keywords(schema: object) -> Iterator[tuple[str, object]]:
-    """Yield every key of every object in the schema. A property that has a keyword's name counts as the keyword."""
-    yield from (as_object(schema) or {}).items()
-    for each in children(schema):
-        yield from _keywords(each)
-
-
-def _check_references(root: dict[str, Any]) -> None:
-    """Raise ValueError where a `$ref` leads out of the schema, nowhere, or in a circle."""
-    for keyword, value in _keywords(root):
-        if keyword == "$ref" and isinstance(value, str):
-            _check_no_circle(root, _resolve(root, value), path=(value,))
+    """Yield the keywords of a schema and of those inside it, with their values."""
+    for keyword, value in (as_object(schema) or {}).items():
+        yield keyword, value
+        if keyword in _DATA:
+            continue
+        for each in children(value) if keyword in _NAMING else (as_array(value) or [value]):
+            yield from _keywords(each)
 
 
 def _check_no_circle(root: dict[str, Any], schema: object, *, path: tuple[str, ...]) -> None:

@@ -8,6 +8,9 @@ import msgspec
 MAX_DEPTH = 64
 """Levels of nesting. What is deeper is no answer to any question, and would end the recursion of what compares it."""
 
+_MAX_INTEGER_BITS = 1024
+"""Of a number: what a float can hold, and JSON's readers elsewhere with it."""
+
 _FENCED = re.compile(r"\A```[A-Za-z0-9_-]*[ \t]*\n(?P<body>.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -30,6 +33,8 @@ def read_json(answer: str) -> object:
         raise NotJson("no JSON: a lone surrogate") from error
     if is_too_deep(value):
         raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+    if _holds_huge_integer(value):
+        raise NotJson("no JSON: a number out of range")
     return value
 
 
@@ -56,6 +61,12 @@ def is_too_deep(value: object) -> bool:
         if not level:
             return False
     return True
+
+
+def _holds_huge_integer(value: object) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() > _MAX_INTEGER_BITS
+    return any(_holds_huge_integer(each) for each in children(value))
 
 
 def canonical(value: object, *, any_order: bool = False) -> object:

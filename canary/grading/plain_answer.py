@@ -1,12 +1,13 @@
 """The answer needs no tool: it is words, and holds no program."""
 
+import re
 from typing import Annotated, ClassVar
 
 import msgspec
 
 from canary.grading.program import chosen_tools
 from canary.grading.regex import search
-from canary.programs.fences import fenced_blocks
+from canary.programs.fences import fenced_blocks, without_thoughts
 from canary.programs.stubs import render_stubs
 from canary.programs.tools import Catalogue, Tool
 from gateway.contracts.evaluations import Grade
@@ -21,7 +22,7 @@ class PlainAnswer(
     """
 
     kind: ClassVar[str] = "plain_answer"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     tools: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     """Those that the prompt offers, none of which is to be called."""
@@ -47,9 +48,13 @@ class ReadyPlainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str
 
     def grade(self, answer: str) -> Grade:
-        if fenced_blocks(answer):
+        said = without_thoughts(answer)
+        if fenced_blocks(said):
             return Grade(value=0.0, reason="holds a program where none is needed")
-        if not search(self.pattern, answer):
+        called = next((name for name in self.tools if re.search(rf"\b{name}\s*\(", said)), None)
+        if called is not None:
+            return Grade(value=0.0, reason=f"calls {called} where no tool is needed")
+        if not search(self.pattern, said):
             return Grade(value=0.0, reason="does not match the pattern")
         return Grade(value=1.0, reason="matches the pattern, without a program")
 

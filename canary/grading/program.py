@@ -32,7 +32,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     kind: ClassVar[str] = "program"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     tools: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     """Those that the prompt offers, which may be more than the oracle uses."""
@@ -106,15 +106,19 @@ class ReadyProgram(msgspec.Struct, frozen=True, kw_only=True):
             return Ungraded(reason=f"{failure.kind}: {failure.message}")
         return self._failed(failure, field_access)
 
-    def judge(self, source: str, reference: Reference) -> tuple[Failure | None, float]:
-        """Return how the program fails, if it does, and its field access."""
+    def judge(self, source: str, reference: Reference) -> tuple[Failure | None, float | None]:
+        """Return how the program fails, if it does, and its field access, if it can be told.
+
+        A program that is wrong in one world is wrong, whatever the sandbox does not run in another.
+        """
         worlds = (*self.task.worlds, *(pair.perturbation.world for pair in reference.pairs))
         outcomes = self.task.run(source, worlds)
         in_worlds, in_pairs = outcomes[: len(self.task.worlds)], outcomes[len(self.task.worlds) :]
         unsupported = next((each for each in outcomes if isinstance(each, Failure) and each.kind.of_sandbox), None)
+        failures = self._failures(in_worlds, reference.behaviours)
+        failure = next((each for each in failures if not each.kind.of_sandbox), unsupported)
         if unsupported is not None:
-            return unsupported, 0.0
-        failure = next(self._failures(in_worlds, reference.behaviours), None)
+            return failure, None
         return failure, self._field_access(reference.pairs, in_worlds, in_pairs)
 
     def stubs(self) -> str:
@@ -162,8 +166,8 @@ class ReadyProgram(msgspec.Struct, frozen=True, kw_only=True):
         shares = [sum(each) / len(each) for each in hits.values()]
         return sum(shares) / len(shares) if shares else 0.0
 
-    def _measures(self, field_access: float) -> dict[Metric, float]:
-        return {Metric.FIELD_ACCESS: field_access} if self.task.fields else {}
+    def _measures(self, field_access: float | None) -> dict[Metric, float]:
+        return {Metric.FIELD_ACCESS: field_access} if self.task.fields and field_access is not None else {}
 
-    def _failed(self, failure: Failure, field_access: float) -> Grade:
+    def _failed(self, failure: Failure, field_access: float | None) -> Grade:
         return Grade(value=0.0, reason=f"{failure.kind}: {failure.message}", measures=self._measures(field_access))

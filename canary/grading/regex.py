@@ -52,8 +52,9 @@ def search(pattern: str, answer: str) -> bool:
     """Return whether the pattern occurs; re2 keeps what it compiled. Raises ValueError where it is no RE2 pattern."""
     options = re2.Options()
     options.log_errors = False
+    text = answer.encode(errors="replace").decode()  # without lone surrogates, which are in no UTF-8
     try:
-        return re2.search(pattern, answer, options) is not None
+        return re2.search(pattern, text, options) is not None
     except re2.error as error:
         complaint = error.args[0].decode(errors="replace")  # bytes, as the C++ library wrote them
         raise ValueError(f"`pattern` is invalid or not supported by RE2: {complaint}") from error

@@ -15,6 +15,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     tools: Catalogue
     """The suite's `tools.toml`, empty where it has none."""
     case_id: str
+    place: str
+    """Where the case is written: file and line, for complaints about what the suite brings."""
     prompt: str
     """The last user message."""
 

@@ -45,7 +45,7 @@ class ToolCalls(
     """
 
     kind: ClassVar[str] = "tool_calls"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     expect: Literal["calls", "any", "none"] = "calls"
     calls: tuple[ExpectedCall, ...] = ()

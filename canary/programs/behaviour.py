@@ -7,7 +7,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 RELATIVE_TOLERANCE = 1e-9
-"""Of numbers: a sum taken in another order is the same sum."""
+ABSOLUTE_TOLERANCE = 1e-12
+"""Of numbers that are no integers: a sum taken in another order is the same sum, also where it is nearly 0."""
 
 _BRIEF_CHARS = 160
 
@@ -66,7 +67,7 @@ def same(one: Any, other: Any) -> bool:
         case _, bool():
             return False
         case int() | float(), int() | float():
-            return one == other or math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE)
+            return one == other or ((isinstance(one, float) or isinstance(other, float)) and _near(one, other))
         case list() | tuple(), list() | tuple():
             ours, theirs = cast("list[Any]", one), cast("list[Any]", other)
             return len(ours) == len(theirs) and all(map(same, ours, theirs))
@@ -75,6 +76,10 @@ def same(one: Any, other: Any) -> bool:
             return mine.keys() == yours.keys() and all(same(value, yours[key]) for key, value in mine.items())
         case _:
             return type(one) is type(other) and one == other
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
 
 
 def difference(found: Behaviour, expected: Behaviour, order: Order) -> Failure | None:

@@ -89,7 +89,8 @@ def _lacks(error: BaseException, message: str, source: Source) -> bool:  # noqa:
             return bool(found) and found["name"] in _PURE_MODULES & sys.stdlib_module_names
         case AttributeError():
             found = _NO_ATTRIBUTE.search(message)
-            return bool(found) and not found["name"].startswith("_") and _has(found["type"], found["name"])
+            # Where it is not called, as in `order.items[0]`, the program takes a method for a field.
+            return bool(found) and found["name"] in source.called_methods and _has(found["type"], found["name"])
         case TypeError():
             return message.endswith("'list' object is not an iterator")
         case _:

@@ -33,14 +33,16 @@ def take_program(answer: str) -> str:
     return source
 
 
-def fenced_blocks(answer: str) -> list[tuple[str, str | None]]:
-    """Return info string and content of each fenced block; the content of one that does not end is None.
+def without_thoughts(answer: str) -> str:
+    """Return the answer without what a reasoning model thinks aloud, up to `</think>`."""
+    return answer.rpartition(_THOUGHTS_END)[2]
 
-    What a reasoning model thinks aloud, up to `</think>`, is not its answer.
-    """
+
+def fenced_blocks(answer: str) -> list[tuple[str, str | None]]:
+    """Return info string and content of each fenced block; the content of one that does not end is None."""
     blocks: list[tuple[str, str | None]] = []
     fence, indent, info, inside = "", "", "", list[str]()
-    for line in answer.rpartition(_THOUGHTS_END)[2].replace("\r\n", "\n").split("\n"):
+    for line in without_thoughts(answer).replace("\r\n", "\n").split("\n"):
         if fence:
             closing = line.strip()
             if len(closing) >= len(fence) and closing == fence[0] * len(closing):

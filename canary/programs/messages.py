@@ -25,9 +25,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Run one program in each of these worlds."""
+    """Run each of these programs in each of these worlds."""
 
-    source: str
+    sources: tuple[str, ...]
     tools: Catalogue
     worlds: tuple[World, ...]
     wants_result: bool
@@ -35,8 +35,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    outcomes: tuple[Behaviour | Failure, ...]
-    """One for each world. After a program met a limit it is not run again: the rest repeat that failure."""
+    outcomes: tuple[tuple[Behaviour | Failure, ...], ...]
+    """For each program, one for each world. One that met a limit is not run again: the rest repeat that failure."""
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from canary.programs.adequacy import telling_world
+from canary.programs.adequacy import telling_world, telling_worlds
 from canary.programs.behaviour import Behaviour
 from canary.programs.families.family import Family
 from canary.programs.families.generate import FAMILIES, sound_workshop
 from canary.programs.families.workshop import Workshop
 from canary.programs.messages import Limits
-from canary.programs.mutants import Mutant, mutants_of
+from canary.programs.mutants.catalogue import Mutant, mutants_of
 from canary.programs.reference import reference_of
 from canary.programs.rewrites.catalogue import Rewrite, rewrites_of
 
@@ -56,19 +56,19 @@ def measure(seed: int, per_family: int) -> Tally:
 def _measure_case(family: str, workshop: Workshop, tally: Tally) -> None:
     task = workshop.program.ready({}).task
     expected = reference_of(task).behaviours
-    left: list[Mutant] = []
-    for mutant in mutants_of(task, expected[0]):
-        if telling_world(mutant.source, task, task.worlds, expected) is None:
-            left.append(mutant)
-        else:
-            tally.killed[mutant.operator] += 1
+    mutants = mutants_of(task, expected[0])
+    told = telling_worlds([mutant.source for mutant in mutants], task, task.worlds, expected)
+    left = [mutant for mutant, number in zip(mutants, told, strict=True) if number is None]
+    tally.killed.update(mutant.operator for mutant, number in zip(mutants, told, strict=True) if number is not None)
     judging = workshop.fresh_worlds(JUDGING_WORLDS_COUNT) if left else ()
     outcomes = task.run(task.oracle, judging)
     sound = [
         (world, outcome) for world, outcome in zip(judging, outcomes, strict=True) if isinstance(outcome, Behaviour)
     ]
-    for mutant in left:
-        if telling_world(mutant.source, task, [world for world, _ in sound], [outcome for _, outcome in sound]) is None:
+    worlds, outcomes = [world for world, _ in sound], [outcome for _, outcome in sound]
+    told = telling_worlds([mutant.source for mutant in left], task, worlds, outcomes)
+    for mutant, number in zip(left, told, strict=True):
+        if number is None:
             tally.equivalent[mutant.operator] += 1
         else:
             tally.survived[mutant.operator] += 1

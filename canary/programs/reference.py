@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -39,8 +39,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     def run(
         self, source: str, worlds: tuple[World, ...], limits: Limits | None = None
     ) -> tuple[Behaviour | Failure, ...]:
-        return shared_sandbox().run(
-            source,
+        (outcomes,) = self.run_all((source,), worlds, limits)
+        return outcomes
+
+    def run_all(
+        self, sources: Sequence[str], worlds: tuple[World, ...], limits: Limits | None = None
+    ) -> tuple[tuple[Behaviour | Failure, ...], ...]:
+        return shared_sandbox().run_all(
+            sources,
             worlds,
             tools=self.tools,
             wants_result=self.wants_result,
@@ -79,7 +85,13 @@ def _reference(encoded: bytes) -> Reference:
 
 
 def run_oracle(task: Task) -> tuple[Behaviour, ...]:
-    """Return what the oracle does in each world. Raises OracleFailed."""
+    """Return what the oracle does in each world, which is found out once for a task. Raises OracleFailed."""
+    return _behaviours(msgspec.msgpack.encode(task))
+
+
+@functools.lru_cache(maxsize=1024)
+def _behaviours(encoded: bytes) -> tuple[Behaviour, ...]:
+    task = msgspec.msgpack.decode(encoded, type=Task)
     return tuple(_sound(outcome, number) for number, outcome in enumerate(task.run(task.oracle, task.worlds)))
 
 

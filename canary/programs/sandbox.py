@@ -1,6 +1,7 @@
 """Run programs that nobody has read: the interface. What runs them is a child process, which may end at any time.
 
     Sandbox.run()      one program in several worlds -> a Behaviour or a Failure for each
+    Sandbox.run_all()  several programs in several worlds -> the same for each program
     shared_sandbox()   the process's own, started at its first use
 
 Around a program lie, from the inside: Monty, an interpreter of a subset of Python with no files, no sockets and no way
@@ -68,8 +69,9 @@ class _Child:
 
     def ask(self, request: Request) -> Reply:
         """Raises ConnectionEnded where the child ended, TimeoutError where it did not answer in time."""
-        self.runs += len(request.worlds)
-        self._connection.settimeout(GRACE_S + request.limits.time_s * len(request.worlds))
+        runs_count = len(request.sources) * len(request.worlds)
+        self.runs += runs_count
+        self._connection.settimeout(GRACE_S + request.limits.time_s * runs_count)
         send(self._connection, request)
         return msgspec.msgpack.decode(receive(self._connection), type=Reply)
 
@@ -100,10 +102,27 @@ class Sandbox:
         limits: Limits | None = None,
     ) -> tuple[Behaviour | Failure, ...]:
         """Return what the program did in each world. It is never an exception, whatever the program does."""
-        if not worlds:
-            return ()
+        (outcomes,) = self.run_all((source,), worlds, tools=tools, wants_result=wants_result, limits=limits)
+        return outcomes
+
+    def run_all(
+        self,
+        sources: Sequence[str],
+        worlds: Sequence[World],
+        *,
+        tools: Catalogue,
+        wants_result: bool,
+        limits: Limits | None = None,
+    ) -> tuple[tuple[Behaviour | Failure, ...], ...]:
+        """Return for each program what it did in each world: one message for many programs that are short to run."""
+        if not sources or not worlds:
+            return ((),) * len(sources)
         request = Request(
-            source=source, tools=tools, worlds=tuple(worlds), wants_result=wants_result, limits=limits or Limits()
+            sources=tuple(sources),
+            tools=tools,
+            worlds=tuple(worlds),
+            wants_result=wants_result,
+            limits=limits or Limits(),
         )
         for _ in range(ATTEMPTS):
             try:
@@ -111,10 +130,11 @@ class Sandbox:
                     return child.ask(request).outcomes
             except TimeoutError:
                 failure = Failure(kind=FailureKind.TIMEOUT, message="the sandbox did not answer in time")
-                return (failure,) * len(worlds)
+                return ((failure,) * len(worlds),) * len(sources)
             except ConnectionEnded:
                 continue
-        return (Failure(kind=FailureKind.SANDBOX_CRASHED, message="the sandbox ended twice"),) * len(worlds)
+        failure = Failure(kind=FailureKind.SANDBOX_CRASHED, message="the sandbox ended twice")
+        return ((failure,) * len(worlds),) * len(sources)
 
     @property
     def belt(self) -> tuple[str, ...]:

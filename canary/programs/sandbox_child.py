@@ -90,7 +90,9 @@ class Runner:
         self._pools.close()
 
     def reply(self, request: Request) -> Reply:
-        source = read_source(request.source)
+        return Reply(outcomes=tuple(self._outcomes(read_source(source), request) for source in request.sources))
+
+    def _outcomes(self, source: Source, request: Request) -> tuple[Behaviour | Failure, ...]:
         outcomes: list[Behaviour | Failure] = []
         for world in request.worlds:
             outcomes.append(self._run(source, request, world))
@@ -99,7 +101,7 @@ class Runner:
                 outcomes += [outcomes[-1]] * (len(request.worlds) - len(outcomes))
                 self._start_worker()
                 break
-        return Reply(outcomes=tuple(outcomes))
+        return tuple(outcomes)
 
     def _start_worker(self) -> None:
         self._pools.close()

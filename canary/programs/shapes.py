@@ -8,13 +8,25 @@ A shape is one of
 """
 
 import math
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-Shape = Any
+import msgspec
+
+Shape = Annotated[Any, msgspec.Meta(extra_json_schema={"$ref": "#/$defs/Shape"})]
 """A string, a dict or a list of one, as above; `check_shape` says whether it is."""
 
 SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _NULLABLE = " | None"
+
+SHAPE_JSON_SCHEMA: dict[str, Any] = {
+    "description": "A type: its name, a table of fields, or a list that holds one type.",
+    "anyOf": [
+        {"enum": [name + suffix for name in SCALARS for suffix in ("", _NULLABLE)]},
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/Shape"}},
+        {"type": "array", "prefixItems": [{"$ref": "#/$defs/Shape"}], "items": False, "minItems": 1},
+    ],
+}
+"""What a `Shape` refers to, for editors."""
 
 
 def split_scalar(shape: str) -> tuple[str, bool]:

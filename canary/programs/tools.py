@@ -64,13 +64,15 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 Catalogue = dict[str, Tool]
 
 
-class _ToolsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ToolsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `tools.toml`."""
+
     tools: Catalogue
 
 
 def read_catalogue(content: bytes) -> Catalogue:
     """Read a `tools.toml`. Raises ValueError (msgspec's errors are such), which names the tool."""
-    catalogue = msgspec.toml.decode(content, type=_ToolsFile).tools
+    catalogue = msgspec.toml.decode(content, type=ToolsFile).tools
     check_catalogue(catalogue)
     return catalogue
 

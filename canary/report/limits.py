@@ -1,4 +1,4 @@
-"""What an Evaluation under profile `seed` does not establish."""
+"""What an Evaluation does not establish."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,18 @@ from canary.report.quantities import interval, rule
 from canary.report.systems import Contestant
 from gateway.contracts.evaluations import CriterionResult, Evaluation, Outcome, Rule
 
-_ALWAYS = (
+_BY_FIGURES = (
     "Point estimates decide. An outcome may be chance wherever its interval lies on both sides of the bound.",
     "Intervals take the cases as independent. Cases of one kind tend to fail together, so the truth is less certain.",
+)
+"""Of profile `seed`."""
+_BY_BOUNDS = (
+    "A candidate that is worse by the margin passes about 1 run in 20: of many that are tried, some pass by chance.",
+    "A figure at which a run stopped early is a little further from the bound than the truth, on average.",
+    "The matrix gives intervals that take cases as independent. Those of the criteria take families as the units.",
+    "What no family of the suite asks is not judged.",
+)
+_ALWAYS = (
     "Each case ran once on each system. What a second run would answer is not known.",
     "Times hold for this machine, one request at a time, and whatever else ran on it.",
     "Memory is of the weights after load. Key-value cache and prompts in flight come on top.",
@@ -22,7 +31,9 @@ def limits(evaluation: Evaluation, candidates: tuple[Contestant, ...]) -> tuple[
         if len(candidates) > 1
         else ()
     )
-    return (*_ALWAYS, *several, *_left_open(evaluation, candidates))
+    if evaluation.profile != "seed":
+        return (*_BY_BOUNDS, *_ALWAYS, *several)
+    return (*_BY_FIGURES, *_ALWAYS, *several, *_left_open(evaluation, candidates))
 
 
 def _left_open(evaluation: Evaluation, candidates: tuple[Contestant, ...]) -> Iterator[str]:

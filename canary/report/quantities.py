@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from gateway.contracts.evaluations import Criterion, Level, Metric, Rule
+from gateway.contracts.evaluations import Criterion, Level, Metric, Rule, Statistic
 
 GIB = 1024**3
 NOT_MEASURED = "not measured"
@@ -11,8 +11,8 @@ NOT_RECORDED = "not recorded"
 _METRICS = {
     Metric.ACCURACY: "accuracy",
     Metric.FIELD_ACCESS: "field access",
-    Metric.GENERATION_TIME_S: "mean generation time",
-    Metric.TIME_TO_FIRST_TOKEN_S: "mean time to first token",
+    Metric.GENERATION_TIME_S: "generation time",
+    Metric.TIME_TO_FIRST_TOKEN_S: "time to first token",
     Metric.MEMORY_BYTES: "memory",
     Metric.LOAD_TIME_S: "load time",
     Metric.DISK_BYTES: "disk",
@@ -59,6 +59,14 @@ def difference(value: float, metric: Metric) -> str:
     return f"{value / GIB:+.3f} GiB" if metric in _SIZES else f"{value:+.2f}s"
 
 
+def amount(value: float, criterion: Criterion) -> str:
+    """Return a criterion's figure or bound: a level, or for a comparison a difference or a part (`+7.3%`)."""
+    if criterion.statistic is Statistic.RATIO:
+        return f"{100 * value:+.1f}%"
+    words = difference if criterion.rule is Rule.NO_WORSE_THAN else quantity
+    return words(value, criterion.metric)
+
+
 def level(measured: Level, metric: Metric) -> str:
     """Return a level with its count, `92% (23/25)`, and without its interval."""
     if measured.value is None:
@@ -81,12 +89,25 @@ def interval(low: float | None, high: float | None, metric: Metric, *, signed: b
 
 def rule(criterion: Criterion) -> str:
     """Return what a criterion demands: `accuracy at least 80%`, `memory at most 20.00 GiB (21,474,836,480 bytes)`."""
-    subject = _METRICS[criterion.metric] + (f" in {criterion.category}" if criterion.category else "")
+    subject = _subject(criterion) + (f" in {criterion.category}" if criterion.category else "")
     match criterion.rule:
         case Rule.AT_LEAST:
             return f"{subject} at least {quantity(criterion.bound, criterion.metric)}"
         case Rule.AT_MOST:
             return f"{subject} at most {quantity(criterion.bound, criterion.metric)}"
         case Rule.NO_WORSE_THAN:
-            margin = difference(criterion.bound, criterion.metric).removeprefix("+")
+            margin = amount(criterion.bound, criterion).removeprefix("+")
             return f"{subject} no worse than the incumbent's by more than {margin}"
+
+
+def _subject(criterion: Criterion) -> str:
+    name = _METRICS[criterion.metric]
+    match criterion.statistic:
+        case Statistic.MEAN:
+            return f"mean {name}" if criterion.metric.is_time else name
+        case Statistic.LOWER_BOUND | Statistic.UPPER_BOUND:
+            return f"{criterion.statistic.replace('_', ' ')} of {name}"
+        case Statistic.RATIO:
+            return f"{name}, as a ratio,"
+        case _:
+            return f"{criterion.statistic} of {name}"

@@ -11,6 +11,7 @@ from canary.report.systems import contestants, systems_table
 from canary.report.table import Table
 from canary.winner import choose_winner
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.heldout import HeldoutDraw
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,13 +49,23 @@ def view_of(evaluation: Evaluation) -> View:
 def _identity(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
     suite, machine = evaluation.suite, evaluation.environment
     subset = "all cases" if suite.tag is None else f"cases tagged {suite.tag}"
+    drawn = () if suite.heldout is None else (("Held-out cases", _drawn_in_words(evaluation, suite.heldout)),)
     return (
         ("Model", f"{evaluation.model}, revision {evaluation.deployment_revision} of its deployment"),
         ("Suite", f"{suite.name}, {subset} ({len(evaluation.cases)}), digest {suite.digest}"),
+        *drawn,
         ("Profile", f"{evaluation.profile}, seed {evaluation.seed}, at least {evaluation.min_pairs} pairs"),
         ("Recorded", evaluation.created_at),
         ("Machine", f"{machine.processor}, {gib(machine.memory_bytes)}, {machine.platform}"),
         ("Software", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
+    )
+
+
+def _drawn_in_words(evaluation: Evaluation, draw: HeldoutDraw) -> str:
+    count = sum(case.heldout for case in evaluation.cases)
+    return (
+        f"{count} of these cases, {draw.per_family} of each family, drawn by generator {draw.generator} for campaign "
+        f"{draw.campaign}: seed {draw.seed}, digest {draw.digest}"
     )
 
 

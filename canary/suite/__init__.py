@@ -2,6 +2,7 @@
 
 from canary.suite.case import Case, CaseLine
 from canary.suite.case_file import CASES_FILE, read_cases
+from canary.suite.heldout import with_heldout
 from canary.suite.manifest import MANIFEST_FILE, read_manifest
 from canary.suite.search import default_search_path, find_suite
 from canary.suite.suite import Suite, load_suite, suite_digest
@@ -18,4 +19,5 @@ __all__ = [
     "read_cases",
     "read_manifest",
     "suite_digest",
+    "with_heldout",
 ]

@@ -10,6 +10,7 @@ from canary.programs.tools import Catalogue
 from gateway.contracts.chat import ChatMessage
 from gateway.contracts.digests import digest_of
 from gateway.contracts.evaluations import CaseRef
+from gateway.contracts.heldout import HELDOUT_TAG
 from gateway.contracts.suites import NonEmpty, Positive, SuiteManifest
 
 
@@ -66,6 +67,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             digest=self.digest,
             prompt=self.prompt,
             expectation=self.grader.describe(),
+            family=self.family,
+            heldout=HELDOUT_TAG in self.tags,
         )
 
 
@@ -78,15 +81,15 @@ TOOLS_PLACE = "{tools}"
 """In a system prompt: where the stubs of the tools stand that the case's grader offers."""
 
 
-def complete(line: CaseLine, manifest: SuiteManifest, *, directory: Path, tools: Catalogue) -> Case:
-    """Apply the manifest's defaults. Raises ValueError with what is wrong."""
+def complete(line: CaseLine, manifest: SuiteManifest, *, directory: Path, tools: Catalogue, place: str) -> Case:
+    """Apply the manifest's defaults; `place` is where the case stands. Raises ValueError with what is wrong."""
     if line.category not in manifest.categories:
         known = ", ".join(manifest.categories)
         raise ValueError(f"unknown category {line.category!r}; the suite has: {known}")
     if line.origin == "generated" and line.family is None:
         raise ValueError("a generated case needs a `family`: cases of one template fail together")
     messages = _messages(line, manifest)
-    setting = Setting(directory=directory, tools=tools, case_id=line.id, prompt=messages[-1].text)
+    setting = Setting(directory=directory, tools=tools, case_id=line.id, place=place, prompt=messages[-1].text)
     grader = make_ready(line.grader, setting)
     return Case(
         id=line.id,

@@ -10,6 +10,7 @@ from canary.grading import grader_versions
 from canary.suite.case import Case, CaseLine, complete
 from canary.suite.text_files import read_lines
 from canary.suite.tools_file import read_tools
+from gateway.contracts.heldout import HELDOUT_TAG
 from gateway.contracts.suites import SuiteManifest
 
 CASES_FILE = "cases.jsonl"
@@ -27,7 +28,8 @@ def read_cases(directory: Path, manifest: SuiteManifest) -> Iterator[tuple[int, 
         if not line.strip():
             continue
         try:
-            case = complete(_parse(line), manifest, directory=directory, tools=tools)
+            place = f"{CASES_FILE}, line {number}"
+            case = complete(_parse(line), manifest, directory=directory, tools=tools, place=place)
         except ValueError as error:  # msgspec's errors are such
             yield number, SuiteError(f"{path}, line {number}: {error}")
             continue
@@ -41,7 +43,7 @@ def read_cases(directory: Path, manifest: SuiteManifest) -> Iterator[tuple[int, 
 
 def _parse(line: str) -> CaseLine:
     try:
-        return msgspec.json.decode(line, type=CaseLine)
+        parsed = msgspec.json.decode(line, type=CaseLine)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except msgspec.ValidationError as error:
@@ -51,3 +53,6 @@ def _parse(line: str) -> CaseLine:
         raise
     except msgspec.DecodeError as error:
         raise ValueError(f"cannot be parsed: {error}") from error
+    if HELDOUT_TAG in parsed.tags:
+        raise ValueError(f"the tag {HELDOUT_TAG!r} is that of cases which no file holds")
+    return parsed

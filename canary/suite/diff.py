@@ -4,12 +4,23 @@ from collections.abc import Iterator
 
 import msgspec
 
+from canary.grading import identity_of
 from canary.suite.case import Case
 from canary.suite.show import criterion_in_words
 from canary.suite.suite import Suite
 from gateway.contracts.suites import SuiteManifest
 
-_SCORING = ("name", "measures", "profile", "min_pairs", "seed", "temperature")
+_SCORING = (
+    "name",
+    "measures",
+    "profile",
+    "min_pairs",
+    "seed",
+    "temperature",
+    "template_arguments",
+    "protocol",
+    "heldout",
+)
 """Keys of `suite.toml` that the digest covers as they stand; categories and criteria are compared one by one."""
 
 
@@ -50,9 +61,12 @@ def _case_differences(old: Suite, new: Suite) -> Iterator[str]:
 
 
 def _changed(old: Case, new: Case) -> list[str]:
-    """Return the parts that differ; a change that is in none of the fields is the grader's version or files."""
+    """Return the parts that differ."""
     fields = [field.name for field in msgspec.structs.fields(Case)]
-    changed = [name for name in fields if name != "tags" and getattr(old, name) != getattr(new, name)]
+    apart = {"tags", "grader"}
+    changed = [name for name in fields if name not in apart and getattr(old, name) != getattr(new, name)]
     if set(old.tags) != set(new.tags):
         changed.append("tags")
-    return changed or ["grader"]
+    if identity_of(old.grader) != identity_of(new.grader):
+        changed.append("grader")
+    return changed

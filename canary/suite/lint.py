@@ -1,16 +1,17 @@
 """Find what is wrong with a suite before a model is asked: criteria that cannot hold, cases that cannot decide."""
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from canary.errors import SuiteError
+from canary.grading import parts_of
 from canary.grading.program import ReadyProgram
 from canary.grading.regex import Regex
+from canary.judge import complaint_about, size_complaint_about
 from canary.suite.case import Case
 from canary.suite.case_file import CASES_FILE, read_cases
 from canary.suite.manifest import place_in_manifest, read_manifest
@@ -77,36 +78,12 @@ def _criteria_findings(files: _Files) -> Iterator[Finding]:
         yield files.in_manifest(("criteria",), "no criterion is required, so every verdict is inconclusive")
     for criterion in criteria:
         key = _key_of(criterion, files.manifest)
-        if complaint := _bound_complaint(criterion):
+        if complaint := complaint_about(criterion):
             yield files.in_manifest((*key, "bound"), f"criterion {criterion.name!r}: {complaint}")
         if criterion.metric is Metric.FIELD_ACCESS and Metric.FIELD_ACCESS not in files.manifest.measures:
             sentence = f"criterion {criterion.name!r} judges field_access, which `measures` does not list"
             yield files.in_manifest((*key, "metric"), sentence)
     yield from _contradictions(files, criteria)
-
-
-def _bound_complaint(criterion: Criterion) -> str | None:
-    """Return why no candidate, or every candidate, meets the bound."""
-    bound, metric = criterion.bound, criterion.metric
-    if not math.isfinite(bound):
-        return f"the bound {bound} is no number"
-    if criterion.rule is Rule.NO_WORSE_THAN:
-        return _margin_complaint(metric, bound)
-    if metric.higher_is_better and not 0 <= bound <= 1:
-        return f"the bound {bound:g} lies outside the range of {metric}, 0 to 1"
-    if not metric.higher_is_better and bound <= 0:
-        return f"the bound {bound:g} lies outside the range of {metric}, which is above 0"
-    if metric.higher_is_better and (criterion.rule, bound) in {(Rule.AT_LEAST, 0), (Rule.AT_MOST, 1)}:
-        return f"every candidate has {metric} {criterion.rule} {bound:g}"
-    return None
-
-
-def _margin_complaint(metric: Metric, margin: float) -> str | None:
-    if margin < 0:
-        return f"a margin cannot be negative: {margin:g} would demand a candidate that is better"
-    if metric.higher_is_better and margin >= 1:
-        return f"a margin of {margin:g} excludes nothing: {metric} lies between 0 and 1"
-    return None
 
 
 def _contradictions(files: _Files, criteria: Sequence[Criterion]) -> Iterator[Finding]:
@@ -125,8 +102,8 @@ def _contradictions(files: _Files, criteria: Sequence[Criterion]) -> Iterator[Fi
 def _size_findings(files: _Files) -> Iterator[Finding]:
     """Compare the number of cases with what the criteria need to decide on."""
     manifest = files.manifest
-    in_category = Counter(numbered.case.category for numbered in files.cases)
-    if len(files.cases) < manifest.min_pairs:
+    in_category = Counter(numbered.case.category for numbered in files.cases) + _drawn_in_category(manifest)
+    if in_category.total() < manifest.min_pairs:
         sentence = f"`min_pairs` is {manifest.min_pairs} and there are {len(files.cases)} cases: nothing can be decided"
         yield files.in_manifest(("min_pairs",), sentence)
         return
@@ -138,6 +115,7 @@ def _size_findings(files: _Files) -> Iterator[Finding]:
             f"{manifest.min_pairs}, and the category {criterion.category!r} has {in_category[criterion.category]} cases"
         )
         yield files.in_manifest((*_key_of(criterion, manifest), "category"), sentence)
+    yield from _evidence_findings(files, in_category)
     for category in manifest.categories:
         if not in_category[category]:
             sentence = f"no case is of the category {category!r}"
@@ -151,9 +129,50 @@ def _size_findings(files: _Files) -> Iterator[Finding]:
     yield from _resolution_findings(files)
 
 
+def _evidence_findings(files: _Files, in_category: Counter[str]) -> Iterator[Finding]:
+    """Say which criteria so few cases leave inconclusive whatever a candidate does, by the profile's own rule."""
+    manifest = files.manifest
+    for criterion in manifest.effective_criteria():
+        chosen = {criterion.category} if criterion.category is not None else set(in_category)
+        families = {each.case.family for each in files.cases if each.case.category in chosen}
+        complaint = size_complaint_about(
+            criterion,
+            manifest.profile,
+            cases=sum(in_category[category] for category in chosen),
+            families=len(families) + _drawn_families(manifest, chosen),
+        )
+        if complaint is not None and complaint_about(criterion) is None:
+            sentence = (
+                f"criterion {criterion.name!r} is inconclusive whatever a candidate does under profile "
+                f"`{manifest.profile}`: {complaint}"
+            )
+            yield files.in_manifest(_key_of(criterion, manifest), sentence, warning=not criterion.required)
+
+
+def _drawn_families(manifest: SuiteManifest, categories: Collection[str | None]) -> int:
+    """Return of how many families of these categories held-out cases are drawn."""
+    if manifest.heldout is None:
+        return 0
+    per_family, drawn = manifest.heldout.per_family, _drawn_in_category(manifest)
+    return sum(count // per_family for category, count in drawn.items() if category in categories)
+
+
+def _drawn_in_category(manifest: SuiteManifest) -> Counter[str]:
+    """Return how many held-out cases are drawn of each category."""
+    if manifest.heldout is None:
+        return Counter()
+    # Families take a while to import, and most suites have none.
+    from canary.programs.families.generate import FAMILIES  # noqa: PLC0415 - said above
+
+    per_family = manifest.heldout.per_family
+    return Counter({key: per_family * count for key, count in Counter(each.category for each in FAMILIES).items()})
+
+
 def _resolution_findings(files: _Files) -> Iterator[Finding]:
     """Warn where one case, or one family, weighs more than what is to be told apart."""
     manifest = files.manifest
+    if manifest.heldout is not None:
+        return  # A hundred families and more are drawn.
     families = {numbered.case.family for numbered in files.cases}
     if len(families) < manifest.min_pairs:
         sentence = (
@@ -184,8 +203,9 @@ def _case_findings(files: _Files) -> Iterator[Finding]:
         line_of_prompt.setdefault(prompt, numbered.line)
         if isinstance(case.grader, Regex) and _accepts_anything(case.grader):
             yield files.in_cases(numbered.line, f"the case {case.id!r} accepts any answer: {case.grader.describe()}")
-        if isinstance(case.grader, ReadyProgram) and (complaint := case.grader.complaint()):
-            yield files.in_cases(numbered.line, f"the case {case.id!r} is wrong: {complaint}")
+        for grader in parts_of(case.grader):
+            if isinstance(grader, ReadyProgram) and (complaint := grader.complaint()):
+                yield files.in_cases(numbered.line, f"the case {case.id!r} is wrong: {complaint}")
 
 
 def _accepts_anything(grader: Regex) -> bool:

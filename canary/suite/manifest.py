@@ -8,6 +8,8 @@ import msgspec
 
 from canary.errors import SuiteError
 from canary.grading import grader_versions
+from canary.programs.families import CATEGORIES, GENERATOR_VERSION
+from canary.suite.case import TOOLS_PLACE
 from canary.suite.text_files import read_text
 from canary.suite.toml_lines import Step, line_of, line_of_complaint
 from gateway.contracts.suites import SuiteManifest
@@ -62,6 +64,7 @@ def _complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
         if not criterion.metric.per_trial:
             yield key, f"criterion {criterion.name!r}: {criterion.metric} is the engine's, and has no categories"
     yield from _grader_complaints(manifest)
+    yield from _heldout_complaints(manifest)
 
 
 def _grader_complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
@@ -76,3 +79,20 @@ def _grader_complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
                 f"there is no version {version} of the grader {kind!r} any more; the versions that exist: "
                 f"{versions[kind]}. Check the suite's cases against it, and pin it instead.",
             )
+
+
+def _heldout_complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
+    heldout = manifest.heldout
+    if heldout is None:
+        return
+    if heldout.generator != GENERATOR_VERSION:
+        yield (
+            ("heldout", "generator"),
+            f"there is no version {heldout.generator} of the generator any more; the version that exists: "
+            f"{GENERATOR_VERSION}. Look at what it draws (`canary suite generate`), and name it instead.",
+        )
+    lacking = [category for category in CATEGORIES if category not in manifest.categories]
+    if lacking:
+        yield ("heldout",), f"held-out cases are of the categories {', '.join(CATEGORIES)}, and {lacking[0]!r} is none"
+    if TOOLS_PLACE not in (manifest.system or ""):
+        yield ("heldout",), f"held-out cases offer tools, and `system` has no {TOOLS_PLACE} for their stubs to stand in"

@@ -21,6 +21,15 @@ def show_suite(suite: Suite) -> Iterator[str]:
     yield f"graders    {_counted(f'{case.grader.kind} {case.grader.version}' for case in cases)}"
     yield f"tags       {_counted(tag for case in cases for tag in set(case.tags))}"
     yield f"sampling   temperature {manifest.temperature:g}, seed {manifest.seed}"
+    if manifest.template_arguments:
+        given = ", ".join(f"{name} = {value!r}" for name, value in manifest.template_arguments.items())
+        yield f"template   {given}"
+    yield (
+        f"protocol   one trial at a time, {manifest.protocol.warm_up_count} warm-up requests to each system, "
+        f"prefix cache {'on' if manifest.protocol.prefix_cache else 'off'}"
+    )
+    if manifest.heldout is not None:
+        yield f"held out   {manifest.heldout.per_family} cases of each family, drawn anew for every run"
     yield f"profile    {manifest.profile}, at least {manifest.min_pairs} pairs"
     yield "criteria"
     for criterion in manifest.effective_criteria():

@@ -6,13 +6,15 @@ from pathlib import Path
 import msgspec
 
 from canary.errors import SuiteError
+from canary.programs.families import GENERATOR_VERSION
 from canary.suite.case import Case
 from canary.suite.case_file import CASES_FILE, read_cases
 from canary.suite.manifest import read_manifest
 from canary.suite.search import find_suite
 from gateway.contracts.digests import digest_of
-from gateway.contracts.evaluations import SuiteRef
-from gateway.contracts.suites import SuiteManifest
+from gateway.contracts.evaluations import Criterion, Statistic, SuiteRef
+from gateway.contracts.heldout import HELDOUT_TAG, HeldoutDraw
+from gateway.contracts.suites import Protocol, SuiteManifest
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +24,12 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None
     cases: tuple[Case, ...]
     """Those with the tag, by identifier: the order of lines in the file means nothing."""
+    heldout: HeldoutDraw | None = None
+    """What `with_heldout` drew beside the cases of the file."""
+
+    @property
+    def draws_heldout(self) -> bool:
+        return self.manifest.heldout is not None and self.tag in {None, HELDOUT_TAG}
 
     def reference(self) -> SuiteRef:
         return SuiteRef(
@@ -30,6 +38,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
             tag=self.tag,
             categories=self.manifest.categories,
             measures=self.manifest.measures,
+            heldout=self.heldout,
         )
 
 
@@ -41,31 +50,47 @@ def load_suite(name_or_path: str, *, search_path: Sequence[Path], tag: str | Non
     if not cases:
         raise SuiteError(f"{directory / CASES_FILE} holds no case")
     chosen = tuple(case for case in cases if tag is None or tag in case.tags)
-    if not chosen:
+    suite = Suite(manifest=manifest, digest=suite_digest(manifest, cases), tag=tag, cases=chosen)
+    if not chosen and not suite.draws_heldout:
         tags = ", ".join(sorted({tag for case in cases for tag in case.tags})) or "none"
         raise SuiteError(f"{directory / CASES_FILE}: no case has the tag {tag!r}; there are: {tags}")
-    return Suite(manifest=manifest, digest=suite_digest(manifest, cases), tag=tag, cases=chosen)
+    return suite
 
 
 def suite_digest(manifest: SuiteManifest, cases: Sequence[Case]) -> str:
     """Return the digest of all that changes a score or a verdict.
 
     Left out are the purpose, the titles of categories, the order of criteria, and the pinned versions of graders, which
-    equal those that each case's digest covers, as it does the system prompt and the tokens allowed.
+    equal those that each case's digest covers, as it does the system prompt and the tokens allowed. What a suite leaves
+    to its default is no part of it, so that keys which come later change no digest from before.
     """
-    return digest_of(
-        {
-            "name": manifest.name,
-            "categories": sorted(manifest.categories),
-            "measures": sorted(manifest.measures),
-            "profile": manifest.profile,
-            "min_pairs": manifest.min_pairs,
-            "seed": manifest.seed,
-            "temperature": float(manifest.temperature),
-            "criteria": sorted(manifest.effective_criteria(), key=lambda criterion: criterion.name),
-            "cases": sorted(case.digest for case in cases),
-        }
-    )
+    parts: dict[str, object] = {
+        "name": manifest.name,
+        "categories": sorted(manifest.categories),
+        "measures": sorted(manifest.measures),
+        "profile": manifest.profile,
+        "min_pairs": manifest.min_pairs,
+        "seed": manifest.seed,
+        "temperature": float(manifest.temperature),
+        "criteria": [
+            _identity_of(each) for each in sorted(manifest.effective_criteria(), key=lambda criterion: criterion.name)
+        ],
+        "cases": sorted(case.digest for case in cases),
+    }
+    if manifest.template_arguments:
+        parts["template_arguments"] = manifest.template_arguments
+    if manifest.protocol != Protocol():
+        parts["protocol"] = manifest.protocol
+    if manifest.heldout is not None:
+        parts["heldout"] = {"generator": GENERATOR_VERSION, "per_family": manifest.heldout.per_family}
+    return digest_of(parts)
+
+
+def _identity_of(criterion: Criterion) -> dict[str, object]:
+    parts: dict[str, object] = msgspec.to_builtins(criterion)
+    if criterion.statistic is Statistic.MEAN:
+        del parts["statistic"]
+    return parts
 
 
 def _sound_cases(directory: Path, manifest: SuiteManifest) -> Iterator[Case]:

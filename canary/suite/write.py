@@ -13,6 +13,8 @@ from canary.suite.case_file import CASES_FILE
 from canary.suite.manifest import MANIFEST_FILE
 
 NOTES_FILE = "NOTES.md"
+_EVIDENCE_FAMILIES = 90
+"""What the default profile needs for the default margin."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,9 @@ def _manifest(draft: Draft) -> str:
         lines.append(f"system = {_quoted(draft.system)}")
     if draft.max_completion_tokens is not None:
         lines.append(f"max_completion_tokens = {draft.max_completion_tokens}")
+    if len({case.family or case.id for case in draft.cases}) < _EVIDENCE_FAMILIES:
+        # Under the default profile, so few could decide nothing.
+        lines.append('profile = "seed"')
     lines += ["", "[categories]", *(f"{_quoted(key)} = {_quoted(title)}" for key, title in draft.categories.items())]
     kinds = sorted({case.grader.kind for case in draft.cases})
     lines += ["", "[graders]", *(f"{kind} = {grader_versions()[kind]}" for kind in kinds)]

@@ -71,7 +71,7 @@ def test_the_owners_own_program_grades(gateway: RunningGateway) -> None:
     )
     (directory / "cases.jsonl").write_text("".join(lines))
     manifest = directory / "suite.toml"
-    manifest.write_text(manifest.read_text().replace("numeric = 1", "command = 1"))
+    manifest.write_text(manifest.read_text().replace("numeric = 2", "command = 1"))
     status, said = canary(gateway, "evaluate", "./good", "--suite", "own")
     assert status == ExitCode.PASSED, said
     assert "by command" not in said

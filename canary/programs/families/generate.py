@@ -1,6 +1,5 @@
 """Generate cases: from a seed, every family, the same cases wherever it is run."""
 
-import hashlib
 import itertools
 import os
 import random
@@ -9,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
 from canary.grading.plain_answer import PlainAnswer
+from canary.programs.families import GENERATOR_VERSION
 from canary.programs.families.conditions import CONDITIONS
 from canary.programs.families.discrimination import DISCRIMINATION
 from canary.programs.families.family import Family, PlainFamily
@@ -20,20 +20,11 @@ from canary.programs.reference import OracleFailed
 from canary.suite.case import CaseLine
 
 FAMILIES: tuple[Family | PlainFamily, ...] = (*DISCRIMINATION, *CONDITIONS, *FIELD_ACCESS, *ITERATION, *WORKFLOWS)
-GENERATOR_VERSION = 1
-"""Raised by every change after which a seed gives other cases."""
 ATTEMPTS = 8
-_SEED_BYTES = 8
 
 
 class FamilyExhausted(ValueError):
     """A family gave no further case that is sound and new."""
-
-
-def heldout_seed(suite_digest: str, incumbent_digest: str, campaign: int) -> int:
-    """Return a campaign's seed, one for all candidates, and unknown until the suite and the incumbent are."""
-    content = f"{suite_digest}|{incumbent_digest}|{campaign}".encode()
-    return int.from_bytes(hashlib.sha256(content).digest()[:_SEED_BYTES])
 
 
 def generate(seed: int, per_family: int) -> tuple[CaseLine, ...]:

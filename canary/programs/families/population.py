@@ -15,6 +15,9 @@ _LENGTHS = (3, 2, 4, 0, 5, 1, 3, 4)
 _MAX_CHILDREN = 4
 _TIE_EVERY, _TIE_AT = 4, 1
 """In one world of four the records that the prompt names have equal amounts and counts."""
+_ODD_EVERY, _ODD_AT = 4, 2
+_ODD_ONES = ((0, True), (-1, False), (2, True), (0, False), (-1, True), (2, False))
+"""In one world of four a single record of the list decides: its place, and on which side of the boundary it lies."""
 _STEP = 0.5
 """Amounts are multiples of it: sums of them are exact, in whatever order they are taken."""
 
@@ -73,7 +76,20 @@ class Population:
         if number % 2:
             for record in records:
                 record[self._draw.numbers[0]] = self._random.choice(self._around)
+        if number % _ODD_EVERY == _ODD_AT:
+            self._make_one_odd(records, *_ODD_ONES[number // _ODD_EVERY % len(_ODD_ONES)])
         return records
+
+    def _make_one_odd(self, records: list[dict[str, Any]], place: int, above: bool) -> None:
+        """Put one record on one side of the boundary, with its flag and state, and all others on the other side."""
+        draw = self._draw
+        odd = records[min(place, len(records) - 1)]
+        for record in records:
+            side = above == (record is odd)
+            record[draw.numbers[0]] = draw.bound + (_STEP if side else -_STEP)
+            record[draw.counts[0]] = max(0, draw.count_bound + (1 if side else -1))
+            record[draw.flags[0]] = side
+            record[draw.domain.state] = draw.states[0 if side else 1]
 
     def _pages(self, scope: str, records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
         """Return the keys and returns of one list: whole, or in pages of up to two."""

@@ -8,17 +8,17 @@ import msgspec
 
 from canary.grading.plain_answer import PlainAnswer
 from canary.grading.program import Program
-from canary.programs.adequacy import survivors, telling_world
+from canary.programs.adequacy import survivors, telling_world, telling_worlds
 from canary.programs.behaviour import Behaviour
 from canary.programs.families.draw import EFFECT_TOOLS, READING_TOOLS, Draw
 from canary.programs.families.family import Family, PlainFamily, slots_in
 from canary.programs.families.population import Population
-from canary.programs.mutants import mutants_of
+from canary.programs.mutants.catalogue import mutants_of
 from canary.programs.reference import OracleFailed, reference_of
 from canary.programs.worlds import World
 
 WORLDS_COUNT = 8
-FRESH_WORLDS_COUNT = 24
+FRESH_WORLDS_COUNT = 48
 """Drawn for mutants that no world of the case tells from the oracle. One that these do not tell counts as the same."""
 ADDED_WORLDS_COUNT = 6
 DISTRACTORS_COUNT = 2
@@ -76,14 +76,9 @@ class Workshop:
         if len(expected) < len(fresh):
             raise OracleFailed("the oracle fails in a fresh world")
         added: list[int] = []
-        for source in left:
-            so_far = telling_world(
-                source, task, [fresh[number] for number in added], [expected[number] for number in added]
-            )
-            if so_far is not None:
-                continue
-            telling = telling_world(source, task, fresh, expected)
-            if telling is not None and telling not in added:
+        for source, telling in zip(left, telling_worlds(left, task, fresh, expected), strict=True):
+            worlds, outcomes = [fresh[number] for number in added], [expected[number] for number in added]
+            if telling is not None and telling_world(source, task, worlds, outcomes) is None:
                 added.append(telling)
         if len(added) > ADDED_WORLDS_COUNT:
             raise OracleFailed(f"{len(added)} worlds would have to be added")

@@ -1,7 +1,7 @@
 """The same decisions, written otherwise."""
 
 import ast
-from typing import Any
+from typing import Any, cast
 
 from canary.programs.reference import Task
 from canary.programs.rewrites.trees import assign, everywhere
@@ -132,3 +132,63 @@ def if_statement(tree: ast.Module, task: Task) -> ast.Module:
                 return node
 
     return everywhere(tree, replaced)
+
+
+def match_statement(tree: ast.Module, task: Task) -> ast.Module:
+    """`if a == 'text'` as `match a`."""
+    del task
+
+    def replaced(node: Any) -> Any:
+        match node:
+            case ast.If(
+                test=ast.Compare(left=subject, ops=[ast.Eq()], comparators=[ast.Constant(value=str()) as text])
+            ):
+                other = ast.match_case(pattern=ast.MatchAs(), body=node.orelse or [ast.Pass()])
+                return ast.Match(
+                    subject=subject,
+                    cases=[ast.match_case(pattern=ast.MatchValue(value=text), body=node.body), other],
+                )
+            case _:
+                return node
+
+    return everywhere(tree, replaced)
+
+
+def walrus(tree: ast.Module, task: Task) -> ast.Module:
+    """`x = ...` before an `if` that looks at `x` first, as `(x := ...)` inside it."""
+    del task
+
+    def in_block(block: list[ast.stmt]) -> list[ast.stmt]:
+        found: list[ast.stmt] = []
+        for statement in block:
+            match found[-1:], statement:
+                case [ast.Assign(targets=[ast.Name(id=name)], value=value)], ast.If() if _assigned_first(
+                    statement, name, value
+                ):
+                    found[-1] = statement
+                case _:
+                    found.append(statement)
+        return found
+
+    for node in list(ast.walk(tree)):
+        for field in ("body", "orelse"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, in_block(cast("list[ast.stmt]", block)))
+    return tree
+
+
+def _assigned_first(statement: ast.If, name: str, value: ast.expr) -> bool:
+    """Put the assignment in the place of the first name that the test reads, if it is this one."""
+    parent, field, node = cast("ast.AST", statement), "test", statement.test
+    while True:
+        match node:
+            case ast.Name(id=read) if read == name:
+                setattr(parent, field, ast.NamedExpr(target=ast.Name(id=name, ctx=ast.Store()), value=value))
+                return True
+            case ast.Compare(left=inner):
+                parent, field, node = node, "left", inner
+            case ast.Subscript(value=inner):
+                parent, field, node = node, "value", inner
+            case _:
+                return False

@@ -116,3 +116,27 @@ def endless_loop_with_break(tree: ast.Module, task: Task) -> ast.Module:
         return node
 
     return everywhere(tree, replaced)
+
+
+def while_by_index(tree: ast.Module, task: Task) -> ast.Module:
+    """A `for` as a `while` over positions, which moves on before the body, so that `continue` may stand in it."""
+    del task
+    count = 0
+
+    def replaced(statement: ast.stmt) -> list[ast.stmt]:
+        nonlocal count
+        if not isinstance(statement, ast.For):
+            return [statement]
+        count += 1
+        items, place = f"items{count}", f"place{count}"
+        element = ast.Subscript(value=name_of(items), slice=name_of(place), ctx=ast.Load())
+        within = ast.Compare(left=name_of(place), ops=[ast.Lt()], comparators=[call_of("len", name_of(items))])
+        step = ast.AugAssign(target=name_of(place, ast.Store()), op=ast.Add(), value=ast.Constant(1))
+        taken = ast.Assign(targets=[statement.target], value=element, lineno=1)
+        return [
+            assign(items, call_of("list", statement.iter)),
+            assign(place, ast.Constant(0)),
+            ast.While(test=within, body=[taken, step, *statement.body], orelse=statement.orelse),
+        ]
+
+    return in_blocks(tree, replaced)

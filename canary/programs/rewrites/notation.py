@@ -122,3 +122,49 @@ def comments_and_hints(tree: ast.Module, task: Task) -> str:
 
     source = ast.unparse(ast.fix_missing_locations(everywhere(tree, hinted_once)))
     return "# What follows was asked for.\n\n" + source.replace("\n", "\n\n") + "\n# Done.\n"
+
+
+def arguments_by_star(tree: ast.Module, task: Task) -> ast.Module:
+    """A tool's arguments as `**{...}`."""
+
+    def replaced(node: Any) -> Any:
+        match node:
+            case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in task.tools and keywords:
+                table = ast.Dict(
+                    keys=[ast.Constant(keyword.arg) for keyword in keywords],
+                    values=[keyword.value for keyword in keywords],
+                )
+                return ast.Call(func=node.func, args=node.args, keywords=[ast.keyword(arg=None, value=table)])
+            case _:
+                return node
+
+    return everywhere(tree, replaced)
+
+
+def percent_format(tree: ast.Module, task: Task) -> ast.Module:
+    """f-strings as `'%s' % (...)`."""
+    del task
+
+    def replaced(node: Any) -> Any:
+        if not isinstance(node, ast.JoinedStr):
+            return node
+        values = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+        texts = [str(part.value).replace("%", "%%") if isinstance(part, ast.Constant) else "%s" for part in node.values]
+        right = ast.Tuple(elts=values, ctx=ast.Load())
+        return ast.BinOp(left=ast.Constant("".join(texts)), op=ast.Mod(), right=right)
+
+    return everywhere(tree, replaced)
+
+
+def joined_text(tree: ast.Module, task: Task) -> ast.Module:
+    """f-strings as `''.join([...])`."""
+    del task
+
+    def replaced(node: Any) -> Any:
+        if not isinstance(node, ast.JoinedStr):
+            return node
+        parts = [call_of("str", part.value) if isinstance(part, ast.FormattedValue) else part for part in node.values]
+        join = ast.Attribute(value=ast.Constant(""), attr="join", ctx=ast.Load())
+        return ast.Call(func=join, args=[ast.List(elts=parts, ctx=ast.Load())], keywords=[])
+
+    return everywhere(tree, replaced)

@@ -191,3 +191,45 @@ def guarded(tree: ast.Module, task: Task) -> ast.Module:
     del task
     handler = ast.ExceptHandler(type=name_of("KeyError"), name=None, body=[ast.Raise()])
     return ast.Module(body=[ast.Try(body=tree.body, handlers=[handler], orelse=[], finalbody=[])], type_ignores=[])
+
+
+def helper_functions(tree: ast.Module, task: Task) -> ast.Module:
+    """Each value that is assigned to a plain variable in a function of its own, which is called at once."""
+    del task
+    count = 0
+
+    def helped(statement: ast.stmt) -> list[ast.stmt]:
+        nonlocal count
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() | ast.Subscript() as value):
+                count += 1
+                return [_function(f"find{count}", [ast.Return(value=value)]), assign(name, call_of(f"find{count}"))]
+            case _:
+                return [statement]
+
+    return in_blocks(tree, helped)
+
+
+def lambda_helper(tree: ast.Module, task: Task) -> ast.Module:
+    """Each call of a tool that only reads through a `lambda`."""
+
+    def replaced(node: Any) -> Any:
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in task.tools and not task.tools[name].effect:
+                nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+                return ast.Call(func=ast.Lambda(args=nothing, body=node), args=[], keywords=[])
+            case _:
+                return node
+
+    return everywhere(tree, replaced)
+
+
+def deleted_variables(tree: ast.Module, task: Task) -> ast.Module:
+    """`del` at the end for what the first statement assigns."""
+    del task
+    match tree.body[0]:
+        case ast.Assign(targets=[ast.Name(id=name)]) if name != RESULT:
+            gone = ast.Delete(targets=[name_of(name, ast.Del())])
+            return ast.Module(body=[*tree.body, gone], type_ignores=[])
+        case _:
+            return tree

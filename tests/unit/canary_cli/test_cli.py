@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 
 from canary import cli
 from canary.client import GatewayClient
 from canary.errors import ExitCode
-from tests.support.fake_gateway import FakeGateway, error_response
+from gateway.contracts.deployments import PromotionOutcome
+from tests.support.fake_gateway import FakeGateway, error_response, stream_response, whole_answer
 from tests.support.mini_suite import write_mini_suite
 
 SIZES = {"good": 900, "small": 500}
@@ -56,6 +59,25 @@ def test_too_few_cases_are_inconclusive(fake: FakeGateway, tmp_path: Path, count
 def test_a_run_whose_trials_are_lost_is_errored(fake: FakeGateway) -> None:
     fake.chat = lambda _: error_response(400, "invalid_value")
     assert cli.run(["evaluate", "good"]) == ExitCode.ERRORED
+
+
+@pytest.mark.parametrize("code", ["engine_crashed", "engine_fault", "context_length_exceeded"])
+def test_a_candidate_that_breaks_down_on_every_case_has_failed_and_not_errored(
+    fake: FakeGateway, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    def chat(request: httpx.Request) -> httpx.Response:
+        reference = request.headers["x-gateway-variant"]
+        if reference.startswith("good@"):
+            return error_response(500, code)
+        return stream_response(whole_answer("4"), reference)
+
+    fake.chat = chat
+    assert cli.run(["evaluate", "good"]) == ExitCode.FAILED
+    (evaluation,) = fake.recorded
+    assert len(evaluation.trials) == 2 * 12
+    assert "errors of the candidate scored 0: 12" in capsys.readouterr().out
+    assert cli.run(["promote", "good"]) == ExitCode.FAILED
+    assert fake.promotions == []
 
 
 def test_evaluate_promotes_nothing(fake: FakeGateway) -> None:
@@ -154,6 +176,28 @@ def test_the_key_comes_from_the_environment(fake: FakeGateway, monkeypatch: pyte
     monkeypatch.setattr(cli, "GatewayClient", connect)
     cli.run(["history"])
     assert keys == ["secret"]
+
+
+@pytest.mark.parametrize(
+    "command", [["promote", "good"], ["promote", "good", "--override", "why"], ["rollback"]], ids=" ".join
+)
+def test_streams_are_cut_only_where_that_is_asked_for(fake: FakeGateway, command: list[str]) -> None:
+    assert cli.run([*command, "--cut-streams"]) == ExitCode.PASSED
+    assert [request.cut_streams for request in fake.promotions] == [True]
+    fake.promotions.clear()
+    fake.deployments[0] = msgspec.structs.replace(
+        fake.deployments[0], incumbent=fake.views["incumbent"].digest, revision=4
+    )
+    assert cli.run(command) == ExitCode.PASSED
+    assert [request.cut_streams for request in fake.promotions] == [False]
+
+
+def test_a_promotion_whose_engine_could_not_be_verified_is_13(
+    fake: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.promotion_outcome = PromotionOutcome.UNVERIFIED
+    assert cli.run(["promote", "good", "--override", "why"]) == ExitCode.NOT_PROMOTED
+    assert "could not bring the engine into service" in last_error(capsys)
 
 
 def test_rollback_says_what_serves(fake: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def test_show_prints_one_case_as_it_is_sent(capsys: pytest.CaptureFixture[str]) 
         "Answer with the number only.",
         "[user]",
         "What is 1 plus 2?",
-        "[expected, by numeric 1]",
+        "[expected, by numeric 2]",
         "the number 3 (last in the answer)",
     ]
     assert "has no case 'x'" in said(capsys, "show", "./mine", "--case", "x", code=ExitCode.USAGE)
@@ -85,9 +85,13 @@ def test_what_cannot_be_written_is_a_usage_error(
     assert "cannot be written" in said(capsys, *command, code=ExitCode.USAGE)
 
 
-def test_schema_writes_both_schemas(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "schema", "out").splitlines() == ["out/suite.schema.json", "out/case.schema.json"]
-    assert sorted(path.name for path in (home / "out").iterdir()) == ["case.schema.json", "suite.schema.json"]
+def test_schema_writes_all_schemas(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "schema", "out").splitlines() == [
+        "out/suite.schema.json",
+        "out/tools.schema.json",
+        "out/case.schema.json",
+    ]
+    assert len(list((home / "out").iterdir())) == 3
 
 
 @pytest.mark.parametrize("command", ["lint", "show", "digest"])

@@ -24,7 +24,9 @@ def write(tmp_path: Path) -> Write:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
         command = Command(command=("./grade.sh", "--strict"), expected={"total": 4}, timeout_s=timeout_s)
-        return command.ready(Setting(directory=tmp_path, tools={}, case_id="sum-1", prompt="2 + 2?"))
+        return command.ready(
+            Setting(directory=tmp_path, tools={}, case_id="sum-1", place="cases.jsonl, line 3", prompt="2 + 2?")
+        )
 
     return write
 
@@ -68,7 +70,7 @@ def test_a_command_that_goes_wrong_leaves_the_trial_ungraded(write: Write, scrip
 
 @pytest.mark.parametrize("script", ["sleep 60", "exec 1>&-; sleep 60", "trap '' TERM; while :; do :; done"])
 def test_a_command_that_hangs_leaves_the_trial_ungraded(write: Write, script: str) -> None:
-    assert ungraded(write(script, timeout_s=0.3)) == "the command took longer than 0.3 s"
+    assert ungraded(write(script, timeout_s=0.3)) == "cases.jsonl, line 3: the command took longer than 0.3 s"
 
 
 def test_a_script_without_an_interpreter_is_ungraded(write: Write, tmp_path: Path) -> None:
@@ -118,7 +120,9 @@ def test_what_cannot_be_run_is_refused_when_read(
     (tmp_path / "run.sh").write_text("#!/bin/sh\n")
     (tmp_path / "run.sh").chmod(0o755)
     with pytest.raises(ValueError, match="command") as raised:
-        Command(command=command, files=files).ready(Setting(directory=tmp_path, tools={}, case_id="c", prompt="?"))
+        Command(command=command, files=files).ready(
+            Setting(directory=tmp_path, tools={}, case_id="c", place="cases.jsonl, line 3", prompt="?")
+        )
     assert words in str(raised.value)
 
 
@@ -130,7 +134,9 @@ def test_the_identity_covers_the_content_of_its_files_and_not_their_place(tmp_pa
         (directory / "run.sh").chmod(0o755)
         (directory / "data.json").write_text(data)
         command = Command(command=("./run.sh",), files=("./data.json",))
-        return identity_of(command.ready(Setting(directory=directory, tools={}, case_id="c", prompt="?")))
+        return identity_of(
+            command.ready(Setting(directory=directory, tools={}, case_id="c", place="cases.jsonl, line 3", prompt="?"))
+        )
 
     first = identity("a", "#!/bin/sh\n", "1")
     assert identity("b", "#!/bin/sh\n", "1") == first

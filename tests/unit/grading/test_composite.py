@@ -12,7 +12,7 @@ from canary.grading.numeric import Numeric
 from canary.grading.regex import Regex
 from gateway.contracts.evaluations import Grade, Metric, Ungraded
 
-SETTING = Setting(directory=Path(), tools={}, case_id="c", prompt="?")
+SETTING = Setting(directory=Path(), tools={}, case_id="c", place="cases.jsonl, line 3", prompt="?")
 A, B, C = Regex(pattern="a"), Regex(pattern="b"), Regex(pattern="c")
 DECLINES = Numeric(value=1)
 """On `1,5`, which may be two numbers."""

@@ -47,8 +47,25 @@ def test_text_ignores_case_space_and_punctuation(answer: str, value: float) -> N
     assert value_of(Text(answers=("New York",)), answer) == value
 
 
-def test_text_keeps_symbols_apart() -> None:
-    assert value_of(Text(answers=("C",)), "C++") == 0.0
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [("C", "C++"), ("C", "C#"), ("5", "-5"), ("5", "\u22125"), ("3 5", "3.5"), ("50", "50%"), ("10 30", "10:30")],
+)
+def test_text_keeps_apart_what_is_another_answer(expected: str, answer: str) -> None:
+    assert value_of(Text(answers=(expected,)), answer) == 0.0
+    assert value_of(Text(answers=(answer,)), f"*{answer}*.") == 1.0
+
+
+@pytest.mark.parametrize("answer", ["P\u0430ris", "Par\u200bis", "Paris or Rome", "not Paris"])
+def test_text_takes_no_look_alike_and_no_other_words(answer: str) -> None:
+    assert value_of(Text(answers=("Paris",)), answer) == 0.0
+
+
+@pytest.mark.timeout(20)
+def test_a_long_answer_takes_linear_time() -> None:
+    for answer in ("9" * 200_000 + "^2", "1," * 100_000 + "^", "1.2." * 50_000, "-" * 200_000):
+        Numeric(value=1).grade(answer)
+        normalise(answer)
 
 
 @given(st.text())
@@ -91,6 +108,23 @@ def test_regex_refuses_a_pattern_that_re2_cannot_run(pattern: str) -> None:
         ("42kg", 1.0),
         ("x42", 0.0),
         ("forty-two", 0.0),
+        ("1.42", 0.0),
+        ("42.1.7", 0.0),
+        ("12:42", 0.0),
+        ("2^42", 0.0),
+        ("2**42", 0.0),
+        ("42²", 0.0),
+        ("42/7", 0.0),
+        ("84/2", 1.0),
+        ("42/0", 0.0),
+        ("1/42/2026", 0.0),
+        ("٤٢", 0.0),
+        ("4\u200b2", 0.0),
+        ("NaN", 0.0),
+        ("inf", 0.0),
+        ("Answer:42", 1.0),
+        ("42 (see section 1.2.3)", 1.0),
+        ("1e999", 0.0),
         ("", 0.0),
         ("9" * 400, 0.0),
     ],

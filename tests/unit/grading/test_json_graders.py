@@ -72,6 +72,42 @@ def test_a_schema_accepts_what_conforms(answer: str, grade: float) -> None:
     assert JsonSchema(schema=CITY).grade(answer).value == grade
 
 
+@pytest.mark.parametrize(
+    ("answer", "grade"),
+    [
+        ('{"a1": 1, "b": "x"}', 1.0),
+        ("{}", 1.0),
+        ('{"a1": "x"}', 0.0),
+        ('{"ba": 1}', 0.0),
+        ("[]", 1.0),
+    ],
+)
+def test_properties_are_judged_by_their_names_patterns(answer: str, grade: float) -> None:
+    schema = {
+        "patternProperties": {"^a": {"type": "integer"}},
+        "properties": {"b": True},
+        "additionalProperties": False,
+    }
+    assert JsonSchema(schema=schema).grade(answer).value == grade
+    open_schema = {"patternProperties": {"^a": {"type": "integer"}}, "additionalProperties": {"type": "string"}}
+    assert JsonSchema(schema=open_schema).grade('{"a": 1, "c": "x"}').value == 1.0
+    assert JsonSchema(schema=open_schema).grade('{"a": 1, "c": 1}').value == 0.0
+
+
+def test_a_name_or_a_value_that_reads_as_a_keyword_is_none() -> None:
+    properties = {"$dynamicRef": {"type": "string"}, "pattern": {"const": {"pattern": "(?=a)", "$ref": "#/none"}}}
+    assert JsonSchema(schema={"properties": properties}).grade('{"$dynamicRef": "x"}').value == 1.0
+
+
+@pytest.mark.parametrize("schema", [{"multipleOf": 0.5}, {"maximum": 5}, {"enum": [1]}])
+@pytest.mark.parametrize("digits", [400, 5000, 100_000])
+def test_a_number_beyond_all_bounds_is_no_json(schema: dict[str, Any], digits: int) -> None:
+    number = "1" + "0" * digits
+    for answer in (number, f'{{"a": [{number}]}}'):
+        assert JsonSchema(schema=schema).grade(answer).value == 0.0
+        assert JsonEqual(value=1).grade(answer).value == 0.0
+
+
 def test_the_reason_names_the_place_and_not_the_answer() -> None:
     grade = JsonSchema(schema=CITY).grade('{"city": 3}')
     assert grade.reason == "does not conform: type at $.city"
@@ -95,7 +131,14 @@ def test_a_schema_may_recur_into_the_value() -> None:
         ({"$ref": "https://example.org/schema"}, "only `#` and `#/...` are supported"),
         ({"$ref": "#/$defs/missing"}, "which it does not hold"),
         ({"items": {"$dynamicRef": "#x"}}, "'$dynamicRef', which is not supported"),
-        ({"patternProperties": {"^a": {}}}, "'patternProperties', which is not supported"),
+        ({"properties": {"a": {"$recursiveRef": "#"}}}, "'$recursiveRef', which is not supported"),
+        ({"patternProperties": {"(?=a)": {}}}, "not supported by RE2"),
+        (
+            {"patternProperties": {"a": {}}, "allOf": [{"unevaluatedProperties": False}]},
+            "beside 'unevaluatedProperties'",
+        ),
+        ({"$ref": "#/more", "more": {"type": "colour"}}, "is no JSON Schema"),
+        ({"$ref": "#/more", "more": {"pattern": "(?=a)"}}, "not supported by RE2"),
         ({"pattern": "(?=a)"}, "not supported by RE2"),
         ({"properties": {"a": {"pattern": "(a)\\1"}}}, "not supported by RE2"),
         ({"type": "colour"}, "is no JSON Schema"),

@@ -148,3 +148,51 @@ def test_an_expectation_that_cannot_be_met_is_refused(kwargs: dict[str, Any], wo
 def test_no_answer_breaks_the_grader(answer: str) -> None:
     assert ONE.grade(answer).value in {0.0, 1.0}
     assert ONE.grade(f"<tool_call>{answer}</tool_call>").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'Sure!\n```json\n{"name": "f", "arguments": {}}\n```\nDone.',
+        "```python\n[f()]\n```",
+        "f(x=1)",
+        '[f(x="a"), g()]',
+        '```\n[1, 2]\n```\n```json\n[{"name": "f", "arguments": {}}]\n```',
+        "<think>No tool helps.</think>f()",
+    ],
+)
+def test_a_call_is_one_whatever_is_said_around_it(answer: str) -> None:
+    assert ToolCalls(expect="none").grade(answer).value == 0.0
+    assert ToolCalls(expect="any").grade(answer).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "No tool (of these) helps.",
+        "f",
+        "f(1)",
+        "[1, 2]",
+        "[]",
+        "f(x=g())",
+        "f(x={[]: 1})",
+        "(" * 5000,
+        "-" * 5000 + "1",
+        "f(x='\\d')" * 5000,
+        '<think>{"name": "f"}</think>I cannot.',
+        "\x00",
+        "\ud800",
+    ],
+)
+def test_what_is_no_call_breaks_nothing(answer: str) -> None:
+    assert ToolCalls(expect="none").grade(answer).value == 1.0
+
+
+def test_pythons_calls_are_compared_as_json_s_are() -> None:
+    assert ONE.grade("[weather(city='Oslo')]").value == 1.0
+    assert ONE.grade("weather(city='Bergen')").value == 0.0
+    assert ONE.grade("weather(**{'city': 'Oslo'})").value == 0.0
+
+
+def test_openings_without_end_take_linear_time() -> None:
+    assert ToolCalls(expect="none").grade("<tool_call>" * 50_000).reason == "a <tool_call> has no end"

@@ -19,6 +19,8 @@ def did(*effects: tuple[str, Any], result: Any = None) -> Behaviour:
     [
         (2, 2.0),
         (0.1 + 0.2, 0.3),
+        (0.1 + 0.2 - 0.3, 0.0),
+        (2**60, float(2**60)),
         ([1, (2,)], [1, [2]]),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1.0}),
         (None, None),
@@ -33,6 +35,11 @@ def test_values_that_read_the_same_are(one: Any, other: Any) -> None:
     ("one", "other"),
     [
         (1, True),
+        (2_000_000_001, 2_000_000_002),
+        (0.0, 1e-9),
+        (float("nan"), float("nan")),
+        (float("inf"), 1e308),
+        ("A", "\u0410"),
         (0, False),
         (0, None),
         ("1", 1),

@@ -9,9 +9,10 @@ from canary.grading.plain_answer import PlainAnswer
 from canary.grading.program import Program
 from canary.programs.families import generate as generation
 from canary.programs.families.family import Family, PlainFamily, slots_in
-from canary.programs.families.generate import FAMILIES, FamilyExhausted, generate, heldout_seed
+from canary.programs.families.generate import FAMILIES, FamilyExhausted, generate
 from canary.suite.case import CaseLine
 from gateway.contracts.evaluations import Grade, Metric
+from gateway.contracts.heldout import heldout_seed
 
 SAMPLE = ("know_unit", "decline_delete", "mail_not_sms", "above", "label", "count_over_pages", "manager_of_owner")
 CHOSEN = tuple(family for family in FAMILIES if family.key in SAMPLE)

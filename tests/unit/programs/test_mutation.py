@@ -10,7 +10,7 @@ from canary.programs.adequacy import telling_world
 from canary.programs.behaviour import Behaviour
 from canary.programs.families.family import Family
 from canary.programs.families.generate import FAMILIES, sound_workshop
-from canary.programs.mutants import mutants_of
+from canary.programs.mutants.catalogue import mutants_of
 from canary.programs.mutation import END_MARK, START_MARK, Tally, measure, table, written_into
 from canary.programs.reference import Task, run_oracle
 from canary.programs.rewrites.catalogue import rewrites_of

@@ -136,6 +136,13 @@ def test_what_the_sandbox_does_not_run_is_ungraded() -> None:
     assert grade.reason.startswith("sandbox_unsupported: ")
 
 
+def test_a_program_that_is_wrong_in_one_world_is_wrong_whatever_the_sandbox_does_not_run_in_another() -> None:
+    grade = graded(TOTAL, "t = get_order('O1')['total']\nimport math\nresult = 5.5 if t == 5.0 else callable(t)")
+
+    assert (grade.value, grade.measures) == (0.0, {})
+    assert grade.reason.startswith("wrong_result: world 0:")
+
+
 def test_a_case_without_fields_measures_no_field_access() -> None:
     grade = graded(msgspec.structs.replace(TOTAL, fields=()), TOTAL.oracle)
 
@@ -221,6 +228,11 @@ PLAIN = PlainAnswer(tools=("get_order",), pattern="(?i)not found").ready(TOOLS)
         ("```python\nresult = 'not found'\n```", 0.0),
         ("It means not found.\n```python\nget_order('O1')\n```", 0.0),
         ("<think>\n```python\nx\n```\n</think>Not found.", 1.0),
+        ("<think>It is not found.</think>I do not know.", 0.0),
+        ("get_order(order_id='404')  # not found", 0.0),
+        ("Not found: `get_order (order_id='O1')` says so.", 0.0),
+        ("Not found, says my get_order tool.", 1.0),
+        ("It means not found.\n```\nget_order('O1')", 0.0),
     ],
 )
 def test_a_plain_answer_matches_and_holds_no_program(answer: str, value: float) -> None:

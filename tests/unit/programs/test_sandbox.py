@@ -2,6 +2,7 @@
 
 # The child is ended, and looked at, behind the sandbox's back.
 # pyright: reportPrivateUsage=false
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from canary.programs import sandbox as sandbox_module
-from canary.programs.behaviour import Behaviour, Effect, Failure, FailureKind
+from canary.programs.behaviour import Behaviour, Effect, Failure, FailureKind, same
 from canary.programs.messages import Limits
 from canary.programs.sandbox import Sandbox
 from canary.programs.tools import Tool
@@ -81,6 +82,10 @@ def test_effects_are_noted_with_all_their_arguments_and_reads_are_not(sandbox: S
         ("o.status", "exception"),
         ("get('x').n", "type"),
         ("get('x') + 1", "type"),
+        ("get('x').items[0]", "type"),
+        ("x = get('x').items\nresult = x[0]", "type"),
+        ("for x in get('x').values: pass", "type"),
+        ("'a'.translate({97: 'b'})", "sandbox_unsupported"),
         ("get('x')['m']", "exception"),
         ("1 / 0", "exception"),
         ("raise TimeoutError('feigned')", "exception"),
@@ -92,7 +97,8 @@ def test_effects_are_noted_with_all_their_arguments_and_reads_are_not(sandbox: S
         ("get(name='x')", "bad_argument"),
         ("get('unknown')", "bad_argument"),
         ("def f():\n    yield 1\nlist(f())", "sandbox_unsupported"),
-        ("x = 1\ndel x", "sandbox_unsupported"),
+        ("x = get\ndel x.y", "sandbox_unsupported"),
+        ("x = [1, 2, 3]\ndel x[::2]", "sandbox_unsupported"),
         ("class E(Exception): pass", "sandbox_unsupported"),
         ("import statistics", "sandbox_unsupported"),
         ("callable(get)", "sandbox_unsupported"),
@@ -169,6 +175,11 @@ def test_time_and_chance_are_the_same_in_every_run(sandbox: Sandbox) -> None:
         ("result = {1, 2}", {"$set": ["1", "2"]}),
         ("result = 10**30", {"$int": str(10**30)}),
         ("result = '\\ud800'", "\ufffd"),
+        ("d = {'a': 1, 'b': [1, 2]}\ndel d['a'], d['b'][0]\nresult = d", {"b": [2]}),
+        ("x = [1, 2, 3, 4]\ndel x[1:3]\nresult = x", [1, 4]),
+        ("x = 1\ndel x\nresult = 2", 2),
+        ("from typing import TypedDict, Any\nclass R(TypedDict):\n    n: int\nx: Any = 1\nresult = x", 1),
+        ("o = get('x')\no['n'] += 1\nresult = [o['n'], get('x')['n']]", [6, 5]),
     ],
 )
 def test_a_result_is_the_variable_or_the_last_expression(sandbox: Sandbox, source: str, result: object) -> None:
@@ -239,3 +250,72 @@ def test_threads_share_a_sandbox() -> None:
     sandbox.close()
 
     assert [result_of(outcome) for outcome in outcomes] == list(range(40))
+
+
+IDIOMS = {
+    "walrus": "if (o := get('x'))['n'] > 3:\n    result = o['n']",
+    "walrus in a comprehension": "result = [y for i in [1, 2] if (y := i * 2) > 2]",
+    "key function": "result = sorted([{'a': 2}, {'a': 1}], key=lambda i: (-i['a'], 0))[0]['a']",
+    "any and all": "result = [any(i > 1 for i in [1, 2]), all([])]",
+    "enumerate from one": "result = [f'{n}: {c}' for n, c in enumerate('ab', start=1)]",
+    "unpacking": "(a, *b), c = [1, 2, 3], 4\nresult = [a, b, c, *b, {**{'d': 1}}]",
+    "swap": "a, b = 1, 2\na, b = b, a\nresult = [a, b]",
+    "arguments by star": "send(*['a'], **{'template': 'b'})\nresult = 1",
+    "function under another name": "mail = send\nmail('a')\nresult = 1",
+    "methods as functions": "d = {'a': 1, 'b': 2}\nresult = [max(d, key=d.get), sorted(['B', 'a'], key=str.lower), "
+    "list(map(str.upper, ['a'])), list(filter(str.isdigit, '1a')), str.join('-', 'ab'), list(map('x{}'.format, [1]))]",
+    "method under a name": "xs = []\nadd = xs.append\nadd(1)\nresult = xs",
+    "fields named as methods": "class R:\n    def __init__(self):\n        self.pop = [1]\nx = R().pop\nresult = x[0]",
+    "partial": "from functools import partial\npartial(send, template='b')('a')\nresult = 1",
+    "helper with early return": "def size(n):\n    if n > 3:\n        return 'big'\n    return ''\nresult = size(5)",
+    "closure": "def outer():\n    n = 0\n    def inner():\n        nonlocal n\n        n += 1\n        return n\n"
+    "    return inner() + inner()\nresult = outer()",
+    "global": "n = 0\ndef add(x):\n    global n\n    n += x\nadd(2)\nadd(3)\nresult = n",
+    "decorator": "def twice(f):\n    return lambda x: f(f(x))\n@twice\ndef g(x):\n    return x + 1\nresult = g(1)",
+    "missing key caught": "try:\n    result = get('x')['m']\nexcept KeyError as error:\n    result = str(error)",
+    "try, else, finally": "try:\n    v = int('5')\nexcept (ValueError, TypeError):\n    v = 0\nelse:\n    v += 1\n"
+    "finally:\n    w = 2\nresult = v + w",
+    "unknown record caught": "try:\n    get('y')\nexcept LookupError:\n    result = 'absent'",
+    "while with else": "i = 0\nwhile i < 3:\n    i += 1\nelse:\n    i = -1\nresult = i",
+    "for with else": "for i in [1]:\n    if i > 1:\n        break\nelse:\n    result = 'none'",
+    "grouping": "d = {}\nfor i in [1, 2, 3]:\n    d.setdefault(i % 2, []).append(i)\nresult = [d[0], d[1], d.get(2)]",
+    "counting": "from collections import Counter, defaultdict\nd = defaultdict(int)\nd['a'] += 1\n"
+    "result = [dict(d), Counter('aab').most_common(1)[0][1]]",
+    "match": "match get('x'):\n    case {'n': int() as n, 'who': {'mail': m}} if n > 3:\n        result = m\n"
+    "    case _:\n        result = None",
+    "formats": "result = ['%s-%d' % ('a', 1), '{:.2f}'.format(2), f'{2.5:>6.1f}|{1234567:,}|{\"a\"!r}|{7:03d}']",
+    "string methods": "result = ' A-b '.strip().lower().replace('-', ' ').title().split(' ', 1)[-1].removeprefix('x')",
+    "dates": "from datetime import date, timedelta\n"
+    "result = (date.fromisoformat('2026-02-27') + timedelta(days=2)).isoformat() < '2026-03-02'",
+    "regular expression": "import re\nresult = re.search(r'(\\w)@', get('x')['who']['mail']).group(1)",
+    "json": "import json\nresult = json.loads(json.dumps({'a': [1, None, True]}))",
+    "class": "class Box:\n    def __init__(self, v):\n        self.v = v\n    def f(self):\n        return self.v * 2\n"
+    "result = Box(3).f()",
+    "dataclass": "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    b: int = 2\nresult = P(1).b",
+    "asyncio": "import asyncio\nasync def main():\n    return 3\nresult = asyncio.run(main())",
+    "lists": "xs = [3, 1, 2]\nxs.append(4)\nxs.extend([5])\nxs.insert(0, 0)\nxs.remove(1)\nxs.sort(reverse=True)\n"
+    "xs[0:2] = [9]\nresult = [xs, xs.index(2), xs[::-1], list(zip(xs, 'ab')), min([], default=None)]",
+    "sets": "result = [sorted({1, 2} | {3} - {2}), list(dict.fromkeys([2, 1, 2]))]",
+    "itertools": "from itertools import chain, groupby, takewhile, count\n"
+    "result = [list(chain([1], [2])), [len(list(g)) for _, g in groupby([1, 1, 2])], "
+    "list(takewhile(lambda i: i < 2, count()))]",
+}
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+def test_an_idiom_does_here_what_it_does_in_python(sandbox: Sandbox, name: str) -> None:
+    sent: list[Effect] = []
+
+    def get(id: str) -> object:  # noqa: A002 - the tool's argument
+        return copy.deepcopy(WORLD["get"][f'{{"id":"{id}"}}'])
+
+    def send(to: str, template: str = "t") -> None:
+        sent.append(Effect(tool="send", arguments={"to": to, "template": template}))
+
+    names: dict[str, object] = {"get": get, "send": send}
+    exec(IDIOMS[name], names)  # noqa: S102 - the table's own programs
+    outcome = run(sandbox, IDIOMS[name])
+
+    assert isinstance(outcome, Behaviour), outcome
+    assert outcome.effects == tuple(sent)
+    assert same(outcome.result, names["result"])

@@ -42,6 +42,11 @@ def edited(tmp_path: Path) -> Callable[[str, str], tuple[Suite, Suite]]:
             '[[criteria]]\nname = "accuracy"\nmetric = "accuracy"\nrule = "at_least"\nbound = 0.5\n[graders]',
             ["~ criterion accuracy: accuracy at_least 0.8 -> accuracy: accuracy at_least 0.5"],
         ),
+        (
+            "[categories]",
+            "template_arguments = {enable_thinking = false}\n[categories]",
+            ["~ template_arguments: {} -> {'enable_thinking': False}"],
+        ),
         ("Say in one sentence", "Say in one word", []),
         ('"Sums"', '"Additions"', []),
     ],

@@ -9,7 +9,8 @@ import pytest
 from canary.suite.lint import Finding, lint
 from canary.suite.scaffold import write_scaffold
 
-HEAD = 'name = "mini"\npurpose = "A test."\n'
+EVIDENCE = 'name = "mini"\npurpose = "A test."\n'
+HEAD = EVIDENCE + 'profile = "seed"\n'
 CATEGORIES = '[categories]\nsums = "Sums"\nwords = "Words"\n'
 
 
@@ -62,18 +63,18 @@ def test_a_new_suite_lints_clean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (accuracy(bound=1.5), 11, "the bound 1.5 lies outside the range of accuracy, 0 to 1"),
-        (accuracy(bound=-0.1), 11, "outside the range"),
-        (accuracy(bound=0), 11, "every candidate has accuracy at_least 0"),
-        (accuracy(rule="at_most", bound=1), 11, "every candidate has accuracy at_most 1"),
-        (accuracy(rule="no_worse_than", bound=-0.1), 11, "a margin cannot be negative"),
-        (accuracy(rule="no_worse_than", bound=1), 11, "excludes nothing"),
-        (criterion(metric="load_time_s", rule="at_most", bound=0), 11, "which is above 0"),
-        (criterion(metric="disk_bytes", rule="at_least", bound=-1), 11, "which is above 0"),
-        (criterion(metric="field_access", rule="at_least", bound=0.5), 9, "which `measures` does not list"),
+        (accuracy(bound=1.5), 12, "the bound 1.5 lies outside the range of accuracy, 0 to 1"),
+        (accuracy(bound=-0.1), 12, "outside the range"),
+        (accuracy(bound=0), 12, "every candidate has accuracy at_least 0"),
+        (accuracy(rule="at_most", bound=1), 12, "every candidate has accuracy at_most 1"),
+        (accuracy(rule="no_worse_than", bound=-0.1), 12, "a margin cannot be negative"),
+        (accuracy(rule="no_worse_than", bound=1), 12, "excludes nothing"),
+        (criterion(metric="load_time_s", rule="at_most", bound=0), 12, "which is above 0"),
+        (criterion(metric="disk_bytes", rule="at_least", bound=-1), 12, "which is above 0"),
+        (criterion(metric="field_access", rule="at_least", bound=0.5), 10, "which `measures` does not list"),
         (
             accuracy(bound=0.9) + accuracy(name="y", rule="at_most", bound=0.8),
-            11,
+            12,
             "criteria 'x' and 'y' contradict each other: accuracy cannot be at least 0.9 and at most 0.8",
         ),
     ],
@@ -90,8 +91,25 @@ def test_a_criterion_that_cannot_hold_or_cannot_fail_is_an_error(
 def test_a_bound_that_is_no_number_is_an_error(tmp_path: Path, bound: str) -> None:
     text = accuracy().replace("0.5", bound)
     assert findings(tmp_path, manifest=HEAD + CATEGORIES + text) == [
-        f"error suite.toml, line 10: criterion 'x': the bound {bound} is no number"
+        f"error suite.toml, line 11: criterion 'x': the bound {bound} is no number"
     ]
+
+
+def test_too_few_families_for_the_default_profile_are_an_error(tmp_path: Path) -> None:
+    found = findings(tmp_path, manifest=EVIDENCE + CATEGORIES)
+    assert found == [
+        "error suite.toml: criterion 'accuracy_vs_incumbent' is inconclusive whatever a candidate does under profile "
+        "`full`: with no difference on any of 40 families, a loss of 5.0 points is not excluded: that takes 90"
+    ]
+    assert findings(tmp_path, manifest=EVIDENCE + CATEGORIES, lines=cases(sums=50, words=50)) == []
+
+
+def test_an_advisory_criterion_that_cases_cannot_decide_is_a_warning(tmp_path: Path) -> None:
+    text = criterion(name="slow", metric="generation_time_s", rule="at_most", bound=9, statistic="p99", required=False)
+    found = findings(tmp_path, manifest=EVIDENCE + CATEGORIES + text, lines=cases(sums=50, words=50))
+    assert len(found) == 1
+    assert found[0].startswith("warning suite.toml, line 6: criterion 'slow' is inconclusive")
+    assert "p99 cannot be bounded by 100 cases" in found[0]
 
 
 def test_floors_of_two_categories_do_not_contradict_each_other(tmp_path: Path) -> None:
@@ -111,7 +129,7 @@ def test_a_suite_without_a_required_criterion_decides_nothing(tmp_path: Path) ->
 
 def test_more_pairs_than_cases_is_an_error(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, manifest=HEAD + "min_pairs = 50\n" + CATEGORIES)
-    assert found == "error suite.toml, line 3: `min_pairs` is 50 and there are 40 cases: nothing can be decided"
+    assert found == "error suite.toml, line 4: `min_pairs` is 50 and there are 40 cases: nothing can be decided"
 
 
 @pytest.mark.parametrize("count", [0, 9])
@@ -120,7 +138,7 @@ def test_a_criterion_on_a_category_with_too_few_cases_is_an_error(tmp_path: Path
         tmp_path, manifest=HEAD + CATEGORIES + accuracy(category="words"), lines=cases(sums=40, words=count)
     )
     assert found[0] == (
-        "error suite.toml, line 11: criterion 'x' is inconclusive whatever a candidate does: `min_pairs` is 10, and "
+        "error suite.toml, line 12: criterion 'x' is inconclusive whatever a candidate does: `min_pairs` is 10, and "
         f"the category 'words' has {count} cases"
     )
 
@@ -128,7 +146,7 @@ def test_a_criterion_on_a_category_with_too_few_cases_is_an_error(tmp_path: Path
 @pytest.mark.parametrize(("count", "words"), [(0, "no case is of the category"), (9, "too few to decide anything")])
 def test_a_category_that_is_too_small_is_a_warning(tmp_path: Path, count: int, words: str) -> None:
     (found,) = findings(tmp_path, lines=cases(sums=40, words=count))
-    assert found.startswith("warning suite.toml, line 5: ")
+    assert found.startswith("warning suite.toml, line 6: ")
     assert words in found
 
 
@@ -142,7 +160,7 @@ def test_a_margin_finer_than_one_case_is_a_warning(tmp_path: Path) -> None:
         tmp_path,
         manifest=HEAD + CATEGORIES + accuracy(name="accuracy_vs_incumbent", rule="no_worse_than", bound=0.01),
     )
-    assert found.startswith("warning suite.toml, line 10: ")
+    assert found.startswith("warning suite.toml, line 11: ")
     assert "one case of 40 is 2.5 points, more than the margin of 1.0: a single flip decides" in found
 
 

@@ -87,6 +87,25 @@ def test_lint_finds_a_field_that_never_matters_to_the_oracle(tmp_path: Path) -> 
     assert "the field 'get_order.tax' never matters" in found.message
 
 
+def composite(*parts: object) -> dict[str, object]:
+    return {**CASE, "grader": {"kind": "composite", "rule": "all", "of": list(parts)}}
+
+
+def test_the_tools_of_a_part_stand_in_the_prompt_and_its_oracle_is_checked(tmp_path: Path) -> None:
+    regex = {"kind": "regex", "pattern": "x"}
+    (case,) = load(tmp_path, case=composite(regex, GRADER)).cases
+    assert "def get_order(order_id: str)" in case.messages[0].text
+    load(tmp_path, case=composite(regex, {**GRADER, "fields": ["get_order.tax"]}))
+    assert any("the field 'get_order.tax' never matters" in finding.message for finding in lint(tmp_path))
+
+
+def test_parts_that_offer_different_tools_are_refused(tmp_path: Path) -> None:
+    other = {"description": "Gets a bill.", "returns": {"total": "float"}}
+    plain = {"kind": "plain_answer", "tools": ["get_bill"], "define": {"get_bill": other}, "pattern": "x"}
+    with pytest.raises(SuiteError, match=r"line 2: the parts of the grader offer different tools"):
+        load(tmp_path, case=composite(GRADER, plain))
+
+
 def test_a_prompt_without_a_place_for_the_tools_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"line 2: offers tools, and no system prompt has \{tools\}"):
         load(tmp_path, manifest=MANIFEST.replace("{tools}", ""))

@@ -102,6 +102,9 @@ def test_the_digest_ignores_the_order_of_keys_and_lines_and_defaults_written_out
         (SUM, "temperature = 0.5\n" + MANIFEST),
         (SUM, "min_pairs = 11\n" + MANIFEST),
         (SUM, "seed = 1\n" + MANIFEST),
+        (SUM, "template_arguments = {enable_thinking = false}\n" + MANIFEST),
+        (SUM, "protocol = {warm_up_count = 2}\n" + MANIFEST),
+        (SUM, "protocol = {prefix_cache = true}\n" + MANIFEST),
     ],
 )
 def test_the_digest_changes_with_whatever_changes_a_score(tmp_path: Path, line: Line, manifest: str) -> None:
@@ -111,7 +114,8 @@ def test_the_digest_changes_with_whatever_changes_a_score(tmp_path: Path, line: 
 def test_the_digest_ignores_formatting_and_words_that_score_nothing(tmp_path: Path) -> None:
     digest = load(tmp_path, SUM, CAPITAL).digest
     other = MANIFEST.replace("A test.", "Another purpose.").replace('"Facts"', '"General knowledge"')
-    other += "# a remark\n[graders]\nnumeric = 1\n"
+    other += "# a remark\n[graders]\nnumeric = 2\n[protocol]\nwarm_up_count = 1\nprefix_cache = false\n"
+    other += "[template_arguments]\n"
     assert load(tmp_path, {**SUM, "family": "sum-1", "origin": "imported"}, CAPITAL, manifest=other).digest == digest
     two = CRITERION.format("x"), CRITERION.format("y")
     assert (
@@ -162,7 +166,7 @@ def test_a_manifest_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None
 def test_the_digest_changes_with_a_graders_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load(tmp_path, SUM)
     case_digest = suite.cases[0].digest
-    monkeypatch.setattr("canary.grading.numeric.Numeric.version", 2)
+    monkeypatch.setattr("canary.grading.numeric.Numeric.version", 3)
     assert load(tmp_path, SUM).digest != suite.digest
     assert load(tmp_path, SUM).cases[0].digest != case_digest
 
@@ -219,6 +223,9 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         (MANIFEST + "'' = 'Nameless'\n", 7, "length >= 1"),
         ("min_pairs = 0\n" + MANIFEST, 1, "`int` >= 1"),
         ("temperature = -1.0\n" + MANIFEST, 1, "`float` >= 0"),
+        (MANIFEST + "[protocol]\nwarm_up_count = -1\n", 11, "`int` >= 0"),
+        (MANIFEST + "[protocol]\nconcurrency = 4\n", 11, "unknown field `concurrency`"),
+        (MANIFEST + "[template_arguments]\nthinking = [1]\n", 10, "got `array`"),
         ("# first\nmeasures = [\n  'accuracy',\n  'beauty',\n]\n" + MANIFEST, 2, "'beauty'"),
         (MANIFEST.replace('"Be brief."', '"""\n# no comment\n"""') + "x = 3\n", 9, "Expected `str`, got `int`"),
         (MANIFEST + 2 * CRITERION.format("x"), 10, "2 criteria are named 'x'"),
@@ -231,9 +238,9 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         (
             MANIFEST + "[graders]\nnumeric = 7\n",
             11,
-            "no version 7 of the grader 'numeric' any more; the versions that exist: 1",
+            "no version 7 of the grader 'numeric' any more; the versions that exist: 2",
         ),
-        (MANIFEST + "[graders]\nnumeric = 1\nvibes = 1\n", 12, "there is no grader 'vibes'; there are: exact,"),
+        (MANIFEST + "[graders]\nnumeric = 2\nvibes = 1\n", 12, "there is no grader 'vibes'; there are: exact,"),
     ],
 )
 def test_a_mistake_in_the_manifest_names_the_file_the_line_and_the_matter(
@@ -251,7 +258,7 @@ def test_what_the_whole_manifest_lacks_has_no_line(tmp_path: Path) -> None:
 
 
 def test_pinned_versions_that_exist_change_nothing(tmp_path: Path) -> None:
-    pinned = load(tmp_path, SUM, manifest=MANIFEST + "[graders]\nnumeric = 1\n")
+    pinned = load(tmp_path, SUM, manifest=MANIFEST + "[graders]\nnumeric = 2\n")
     assert pinned.digest == load(tmp_path, SUM).digest
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from canary.grading.program import ReadyProgram
 from canary.programs.adequacy import survivors, telling_world
-from canary.programs.mutants import mutants_of
+from canary.programs.mutants.catalogue import mutants_of
 from canary.programs.reference import run_oracle
 from canary.programs.rewrites.catalogue import rewrites_of
 from canary.suite import Case, load_suite

@@ -53,6 +53,14 @@ def complete(answer: Answer) -> Completion | TrialError:
         return gateway.complete(REQUEST, VARIANT)
 
 
+@pytest.mark.parametrize(("prefix_cache", "said"), [(False, "off"), (True, "on")])
+def test_a_trial_says_whether_it_may_use_the_kv_of_another(prefix_cache: bool, said: str) -> None:
+    answers = Counted(good_answer())
+    with client(answers) as gateway:
+        gateway.complete(REQUEST, VARIANT, prefix_cache=prefix_cache)
+    assert answers.requests[0].headers["x-gateway-prefix-cache"] == said
+
+
 def test_a_trial_pins_its_variant_and_reads_text_usage_and_times() -> None:
     answers = Counted(good_answer("The answer is 4."))
     result = complete(answers)

@@ -1,11 +1,17 @@
+import json
 from pathlib import Path
 
+import httpx
+import msgspec
+import pytest
+
 from canary.client import GatewayClient
-from canary.runner import grade_result, plan_trials, run_trials
+from canary.runner import grade_result, plan_trials, run_trials, warm_up
 from canary.suite import Suite, load_suite
 from gateway.contracts.evaluations import Completion, Grade, Role, System, Trial, Ungraded
+from gateway.contracts.suites import Protocol
 from tests.support.evaluations import CANDIDATE_ERROR, INFRASTRUCTURE_ERROR, make_system
-from tests.support.fake_gateway import FakeGateway
+from tests.support.fake_gateway import FakeGateway, error_response
 from tests.support.mini_suite import write_mini_suite
 
 SYSTEMS = (make_system("incumbent", Role.INCUMBENT), make_system("good"), make_system("bad"))
@@ -68,3 +74,50 @@ def test_an_error_of_the_variant_is_graded_zero_and_any_other_is_not_graded(tmp_
     (case,) = mini_suite(tmp_path, count=1).cases
     assert grade_result(CANDIDATE_ERROR, case) == Grade(value=0.0, reason="no answer: engine_crashed")
     assert grade_result(INFRASTRUCTURE_ERROR, case) == Ungraded(reason="no answer: queue_full")
+
+
+class Seen:
+    """Keeps the requests, and answers each with an error of the variant."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return error_response(500, "engine_crashed")
+
+
+def fake_that_keeps(seen: Seen) -> FakeGateway:
+    fake = FakeGateway({"incumbent": "4", "good": "4", "bad": "5"})
+    fake.chat = seen
+    return fake
+
+
+def with_manifest(suite: Suite, **changes: object) -> Suite:
+    return msgspec.structs.replace(suite, manifest=msgspec.structs.replace(suite.manifest, **changes))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_each_system_is_asked_first_what_is_not_recorded(tmp_path: Path, count: int) -> None:
+    suite = with_manifest(mini_suite(tmp_path, count=3), protocol=Protocol(warm_up_count=count))
+    plan = plan_trials(suite, (*SYSTEMS, SYSTEMS[0]))  # the incumbent as its own candidate has one engine
+    seen = Seen()
+    with GatewayClient("http://gateway.test", transport=fake_that_keeps(seen).transport) as gateway:
+        warm_up(gateway, plan, suite, model="tutor")
+    variants = [request.headers["x-gateway-variant"] for request in seen.requests]
+    assert sorted(variants) == sorted(system.variant.reference for system in SYSTEMS for _ in range(count))
+
+
+def test_the_suite_says_what_the_template_gets_and_whether_kv_is_shared(tmp_path: Path) -> None:
+    def asked(suite: Suite) -> tuple[object, str]:
+        seen = Seen()
+        with GatewayClient("http://gateway.test", transport=fake_that_keeps(seen).transport) as gateway:
+            plan = plan_trials(suite, SYSTEMS[:1])
+            list(run_trials(gateway, plan, suite, model="tutor", on_trial=lambda _trial, _total: None))
+        (request,) = seen.requests
+        return json.loads(request.content)["chat_template_kwargs"], request.headers["x-gateway-prefix-cache"]
+
+    suite = mini_suite(tmp_path, count=1)
+    assert asked(suite) == (None, "off")
+    told = with_manifest(suite, template_arguments={"enable_thinking": False}, protocol=Protocol(prefix_cache=True))
+    assert asked(told) == ({"enable_thinking": False}, "on")

@@ -11,6 +11,7 @@ import pytest
 from canary.client import GatewayClient
 from canary.errors import GatewayRefused, PromotionFailed, UsageError
 from canary.judge import judge
+from canary.programs.families import generate as generation
 from canary.suite import load_suite
 from canary.workflow import (
     Fate,
@@ -25,6 +26,7 @@ from canary.workflow import (
 )
 from gateway.contracts.deployments import PromotionOutcome
 from gateway.contracts.evaluations import Evaluation, Outcome, Role, Trial
+from gateway.contracts.heldout import draw_digest, heldout_seed
 from tests.support.fake_gateway import FakeGateway, error_response
 from tests.support.mini_suite import write_mini_suite
 
@@ -226,3 +228,35 @@ def test_an_engine_that_is_not_ready_is_said_to_be(gateway: GatewayClient, fake:
     fake.unready = "it does not fit"
     with pytest.raises(GatewayRefused, match="it does not fit"), ExitStack() as engines:
         run(gateway, tmp_path, "good", engines=engines)
+
+
+def test_every_run_of_a_model_and_suite_draws_other_held_out_cases(
+    gateway: GatewayClient, fake: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = tuple(family for family in generation.FAMILIES if family.key == "know_unit")
+    monkeypatch.setattr(generation, "FAMILIES", chosen)
+    manifest = write_mini_suite(tmp_path) / "suite.toml"
+    categories = "".join(f'{key} = "{key}"\n' for key in "ABCDE")
+    manifest.write_text(
+        f'system = "{{tools}}"\n{manifest.read_text()}{categories}[heldout]\ngenerator = 2\nper_family = 2\n'
+    )
+    suite = load_suite("mini", search_path=[tmp_path])
+
+    def judged() -> Evaluation:
+        lineup = line_up(gateway, find_deployment(gateway, None), ["good", "bad"])
+        with ExitStack() as engines:
+            return evaluate(gateway, lineup, suite, engines=engines, progress=Notes())
+
+    for campaign in (1, 2):
+        evaluation = judged()
+        draw = evaluation.suite.heldout
+        assert draw is not None
+        assert draw.campaign == campaign
+        assert draw.seed == heldout_seed(suite.digest, fake.views["incumbent"].digest, campaign)
+        drawn = [case for case in evaluation.cases if case.heldout]
+        assert (len(drawn), len(evaluation.cases)) == (2, 14)
+        assert draw.digest == draw_digest(case.digest for case in drawn)
+        asked = {(trial.case_id, trial.variant_digest) for trial in evaluation.trials}
+        assert len(asked) == 3 * 14
+    first, second = ({case.prompt for case in evaluation.cases if case.heldout} for evaluation in fake.recorded)
+    assert first != second

@@ -1,0 +1,1 @@
+"""Mutants: programs that are wrong in one way."""
