@@ -19,6 +19,7 @@ from gateway.registry import Registry
 from gateway.server import blas_of, serve
 from gateway.service import Gateway
 from gateway.settings import DeploymentSettings, LoadedSettings, Settings, describe, load_settings
+from gateway.status_cli import engines_command, status_command
 from gateway.telemetry.logs import set_up_logging
 
 _STATE_DIR = click.option("--state-dir", help="Directory of the registry and of converted models.")
@@ -93,6 +94,10 @@ def quantize(model: str, bits: str, group_size: int, out: Path) -> None:
     builds = _run(quantize_model(model, bits=bits, group_size=group_size, out=out))
     for width, path in builds.items():
         click.echo(f"{width}-bit: {path}")
+
+
+cli.add_command(status_command)
+cli.add_command(engines_command)
 
 
 def main() -> None:

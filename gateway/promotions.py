@@ -1,62 +1,120 @@
-"""Carry a Promotion out: ask the gate, load the new engine, switch in one transaction, or record why not."""
+"""Carry a Promotion out: ask the gate, exchange the engines, switch in one transaction, or record why not."""
 
 import asyncio
-from datetime import datetime
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+import structlog
 
 from gateway.contracts.admin import PromotionRequest, PromotionView, VariantView
-from gateway.contracts.deployments import Deployment, PromotionKind
+from gateway.contracts.chat import ChatRequest
+from gateway.contracts.deployments import Deployment, Promotion, PromotionKind, PromotionOutcome
+from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation
-from gateway.errors import GatewayError, InvalidRequest, PromotionRefused, RevisionConflict
+from gateway.contracts.messages import ChatMessage
+from gateway.contracts.variants import EngineSpec, Variant
+from gateway.errors import GatewayError, InvalidRequest, NotReady, PromotionRefused, RevisionConflict
 from gateway.fleet.fleet import Fleet
+from gateway.fleet.swap import Order, Swap, SwapPoint, vacate
 from gateway.gate import refusals
+from gateway.read_back import check_loaded
 from gateway.registry import Registry
+from gateway.settings import SwapSettings
+from gateway.submission import submit_of
+from gateway.telemetry.metrics import Metrics
+from gateway.wire import Submit
+
+_log = structlog.get_logger()
+
+_WARM_UP_TOKENS = 4
+
+
+class Routes(Protocol):
+    """Who answers for what, as requests are routed now."""
+
+    def incumbents(self) -> Iterable[tuple[Deployment, Variant]]: ...
+
+    def switch(self, deployment: Deployment, incumbent: VariantView) -> None:
+        """Send requests from now on to the incumbent."""
+        ...
 
 
 class Promotions:
     """One at a time: two changes of incumbents at once would each load an engine for a revision that is gone."""
 
-    def __init__(self, registry: Registry, fleet: Fleet) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        fleet: Fleet,
+        routes: Routes,
+        *,
+        settings: SwapSettings,
+        metrics: Metrics,
+        at: Callable[[SwapPoint], None],
+    ) -> None:
+        """`at` is called at each point that a swap reaches."""
         self._registry = registry
         self._fleet = fleet
+        self._routes = routes
+        self._settings = settings
+        self._metrics = metrics
+        self._at = at
         self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[PromotionView]] = set()
 
-    async def run(self, body: PromotionRequest, deployment: Deployment, *, now: datetime) -> PromotionView:
-        """Promote, override or roll back.
+    async def run(self, body: PromotionRequest) -> PromotionView:
+        """Promote, override or roll back. It is carried through also where whoever asked for it leaves.
 
         Raises PromotionRefused with every reason, RevisionConflict, GateError where there is nothing to roll back to,
-        and what loading the engine raises; such a failed load is in the audit log.
+        and what kept the engines from being exchanged; such a failure is in the audit log.
         """
+        task = asyncio.create_task(self._run(body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise _shutting_down() from None
+            raise
+
+    async def unload(self, spec: EngineSpec, *, check: Callable[[], None]) -> None:
+        """Unload an engine that serves nothing; `check` raises where it does, at the moment when it is asked."""
         async with self._one_at_a_time:
-            return await self._run(body, deployment, now)
+            check()
+            await vacate(self._fleet, spec, self._settings)
 
-    async def _run(self, body: PromotionRequest, deployment: Deployment, now: datetime) -> PromotionView:
-        kind = _kind(body)
-        if body.expected_revision != deployment.revision:
-            raise RevisionConflict(
-                f"{body.model} is at revision {deployment.revision}, not {body.expected_revision}: it has changed "
-                "meanwhile. Look at it and ask again."
-            )
-        target = await self._target(body, kind)
-        evaluation = await self._registry.evaluation(body.evaluation_id) if body.evaluation_id else None
+    def give_up(self) -> None:
+        """Leave what is under way, because the process ends: the registry says what serves after the next start."""
+        for task in self._tasks:
+            task.cancel()
 
-        def check(current: Deployment, recorded: Evaluation | None) -> None:
-            _check(kind, target, current, recorded, now)
+    async def stop(self) -> None:
+        """Wait until nothing is under way any more."""
+        self.give_up()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-        # First here, so that nothing is loaded for a promotion that the gate refuses anyway; what counts is the same
-        # check inside the registry's transaction.
-        await asyncio.to_thread(check, deployment, evaluation)
-        await self._load(target, kind, body)
-        changed, promotion = await self._registry.replace_incumbent(
-            body.model,
-            expected_revision=body.expected_revision,
-            to_variant=target.digest,
-            kind=kind,
-            check=check,
-            evaluation_id=evaluation.id if evaluation else None,
-            reason=body.override_reason,
-            pin_suite_digest=evaluation.suite.digest if evaluation and kind is PromotionKind.PROMOTE else None,
-        )
-        return PromotionView(promotion=promotion, deployment=changed)
+    async def _run(self, body: PromotionRequest) -> PromotionView:
+        async with self._one_at_a_time:
+            kind = _kind(body)
+            deployment = await self._registry.deployment(body.model)
+            if body.expected_revision != deployment.revision:
+                raise RevisionConflict(
+                    f"{body.model} is at revision {deployment.revision}, not {body.expected_revision}: it has changed "
+                    "meanwhile. Look at it and ask again."
+                )
+            target = await self._target(body, kind)
+            evaluation = await self._registry.evaluation(body.evaluation_id) if body.evaluation_id else None
+            # First here, so that nothing is loaded for a promotion that the gate refuses anyway; what counts is the
+            # same check inside the registry's transaction.
+            await asyncio.to_thread(_check, kind, target, deployment, evaluation)
+            async with self._recording_failure(body, target, kind):
+                done = await self._exchange(body, kind, target, evaluation)
+            return await self._confirm(done, target, kind)
 
     async def _target(self, body: PromotionRequest, kind: PromotionKind) -> VariantView:
         if kind is PromotionKind.ROLLBACK:
@@ -65,18 +123,146 @@ class Promotions:
             raise InvalidRequest("variant is missing: name the candidate as name@digest.", param="variant")
         return await self._registry.variant(body.variant)
 
-    async def _load(self, target: VariantView, kind: PromotionKind, body: PromotionRequest) -> None:
-        try:
-            await self._fleet.ensure(target.variant.engine)
-        except GatewayError as error:
-            await self._registry.record_failed_promotion(
+    async def _exchange(
+        self,
+        body: PromotionRequest,
+        kind: PromotionKind,
+        target: VariantView,
+        evaluation: Evaluation | None,
+    ) -> PromotionView:
+        """Have the new engine ready, change the registry, and switch."""
+
+        def check(current: Deployment, recorded: Evaluation | None) -> None:
+            _check(kind, target, current, recorded)
+            self._at(SwapPoint.COMMITTING)
+
+        swap = Swap(self._fleet, self._order(body, target), self._settings, at=self._at)
+        async with self._telling(swap, body.model, target), swap.carried_out():
+            changed, promotion = await self._registry.replace_incumbent(
                 body.model,
+                expected_revision=body.expected_revision,
                 to_variant=target.digest,
                 kind=kind,
-                reason=error.message,
-                evaluation_id=body.evaluation_id,
+                check=check,
+                evaluation_id=evaluation.id if evaluation else None,
+                reason=body.override_reason,
+                pin_suite_digest=evaluation.suite.digest if evaluation and kind is PromotionKind.PROMOTE else None,
             )
+            self._at(SwapPoint.COMMITTED)
+            self._routes.switch(changed, target)
+            self._at(SwapPoint.SWITCHED)
+        self._metrics.promotion_finished(promotion)
+        return PromotionView(promotion=promotion, deployment=changed)
+
+    def _order(self, body: PromotionRequest, target: VariantView) -> Order:
+        incumbents = {deployment.model: variant for deployment, variant in self._routes.incumbents()}
+        old = incumbents.pop(body.model).engine
+        others = frozenset(variant.engine.digest for variant in incumbents.values())
+        return Order(
+            old=old,
+            new=target.variant.engine,
+            served=others | {old.digest},
+            old_stays=old.digest in others,
+            cut_streams=body.cut_streams,
+            warm_up=_warm_up(target.variant),
+            check=lambda engine: check_loaded(engine, target.variant.engine, self._registry),
+        )
+
+    async def _confirm(self, done: PromotionView, target: VariantView, kind: PromotionKind) -> PromotionView:
+        """Read back from the process that serves now what it has loaded; where that cannot be said, record it."""
+        model = done.deployment.model
+        serving = (await self._registry.variant((await self._registry.deployment(model)).incumbent)).variant.engine
+        routed = {deployment.model: variant.engine for deployment, variant in self._routes.incumbents()}[model]
+        engine = self._fleet.find(routed)
+        try:
+            if engine is not None:  # one that nobody has used for a while is loaded by the next request
+                await check_loaded(engine, serving, self._registry)
+        except GatewayError as error:
+            _log.error("serving_not_verified", model=model, variant=target.reference, detail=error.message)
+            promotion = await self._record(
+                model, target, kind, PromotionOutcome.UNVERIFIED, error.message, done.promotion.evaluation_id
+            )
+            return msgspec.structs.replace(done, promotion=promotion)
+        self._at(SwapPoint.CONFIRMED)
+        return done
+
+    @asynccontextmanager
+    async def _telling(self, swap: Swap, model: str, target: VariantView) -> AsyncGenerator[None]:
+        """Log and count how the swap ended."""
+        outcome, detail = "done", ""
+        try:
+            yield
+        except GatewayError as error:
+            outcome, detail = error.code.value, error.message
             raise
+        except asyncio.CancelledError:
+            outcome = ErrorCode.SHUTTING_DOWN.value
+            raise
+        except BaseException:
+            outcome = ErrorCode.INTERNAL_ERROR.value
+            raise
+        finally:
+            self._metrics.swap_finished(model=model, way=swap.way, outcome=outcome, gap_s=swap.gap_s)
+            _log.info(
+                "swap_finished",
+                model=model,
+                to_variant=target.reference,
+                way=swap.way,
+                outcome=outcome,
+                detail=detail,
+                drain_s=round(swap.drain_s, 3),
+                load_s=round(swap.load_s, 3),
+                gap_s=round(swap.gap_s, 3),
+            )
+
+    @asynccontextmanager
+    async def _recording_failure(
+        self, body: PromotionRequest, target: VariantView, kind: PromotionKind
+    ) -> AsyncGenerator[None]:
+        """Write into the audit log why a change that was begun did not happen."""
+        try:
+            yield
+        except GatewayError as error:
+            await self._record(body.model, target, kind, PromotionOutcome.FAILED, error.message, body.evaluation_id)
+            raise
+        except asyncio.CancelledError:
+            if (await self._registry.deployment(body.model)).incumbent != target.digest:
+                reason = "The gateway was shut down before the change was made."
+                await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id)
+            raise
+
+    async def _record(
+        self,
+        model: str,
+        target: VariantView,
+        kind: PromotionKind,
+        outcome: PromotionOutcome,
+        reason: str,
+        evaluation_id: str | None,
+    ) -> Promotion:
+        promotion = await self._registry.record_promotion(
+            model, to_variant=target.digest, kind=kind, outcome=outcome, reason=reason, evaluation_id=evaluation_id
+        )
+        self._metrics.promotion_finished(promotion)
+        return promotion
+
+
+def _shutting_down() -> NotReady:
+    return NotReady(
+        "The gateway was shut down meanwhile; `canary history` says whether the change was made.",
+        code=ErrorCode.SHUTTING_DOWN,
+    )
+
+
+def _warm_up(variant: Variant) -> Submit:
+    """Return a request as a client of this Variant sends it, and as short as one can be."""
+    request = ChatRequest(
+        model="", messages=(ChatMessage(role="user", content="Hello"),), max_completion_tokens=_WARM_UP_TOKENS
+    )
+    limit = variant.limits.max_completion_tokens
+    if limit is not None and limit < _WARM_UP_TOKENS:
+        request = msgspec.structs.replace(request, max_completion_tokens=limit)
+    return msgspec.structs.replace(submit_of("warm-up", variant, request), prefix_cache=False)
 
 
 def _kind(body: PromotionRequest) -> PromotionKind:
@@ -95,14 +281,14 @@ def _kind(body: PromotionRequest) -> PromotionKind:
     return chosen[0]
 
 
-def _check(
-    kind: PromotionKind, target: VariantView, deployment: Deployment, evaluation: Evaluation | None, now: datetime
-) -> None:
+def _check(kind: PromotionKind, target: VariantView, deployment: Deployment, evaluation: Evaluation | None) -> None:
     if target.digest == deployment.incumbent:
         raise PromotionRefused(f"{target.reference} is the incumbent of {deployment.model} already.")
     if kind is not PromotionKind.PROMOTE:
         return
     if evaluation is None:
         raise PromotionRefused("There is no such evaluation.")
+    # The time of the check: a swap in between takes its own.
+    now = datetime.now(UTC)
     if reasons := refusals(evaluation, candidate_digest=target.digest, deployment=deployment, now=now):
         raise PromotionRefused(f"The gate refuses {target.reference}: {'; '.join(reasons)}.")

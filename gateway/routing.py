@@ -24,6 +24,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     scheduling_class: SchedulingClass
     """In which line it waits."""
+    pinned: bool = False
+    """Whether the request named what answers."""
     prefix_cache: bool = True
     """Whether it shares KV with other requests that begin the same."""
 
@@ -60,4 +62,5 @@ def choose(deployment: Deployment, incumbent: Variant, pinned: Variant | None, c
         role=Role.INCUMBENT if variant.digest == deployment.incumbent else Role.CANDIDATE,
         variant=variant,
         scheduling_class=SchedulingClass.EVALUATION if pinned else callers_class,
+        pinned=pinned is not None,
     )

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import math
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
@@ -12,18 +12,22 @@ import structlog
 import uvicorn
 
 from gateway.api.app import create_app
+from gateway.clean_up import clean_up
 from gateway.errors import StartError
 from gateway.fleet.blas import engine_environment, find_blas
 from gateway.keys import load_keys
 from gateway.registry import Registry, StateLock
 from gateway.service import Gateway
 from gateway.settings import EngineSettings, Settings
+from gateway.signals import Signals
 from gateway.telemetry.metrics import Metrics
 
 _log = structlog.get_logger()
 
 _BACKLOG = 1024
 """A burst of clients must find a place in the kernel's queue: a reset connection is a lost request."""
+_LAST_WORDS_S = 3.0
+"""After the limit of the drain, the requests that are still there are told so; then uvicorn cuts the connections."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -49,15 +53,16 @@ async def serve(
     prepare: Callable[[Gateway, Registry], Awaitable[None]],
     when_ready: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve until a signal says stop.
+    """Serve until a signal says stop: the first lets the requests end, the second ends at once.
 
     `prepare` starts the Gateway with what it is to serve, before any request is answered. `when_ready` is called with
     the base URL once every incumbent is loaded. Raises StartError, or the GatewayError that kept the first engines from
     loading.
     """
-    host, port = settings.server.host, settings.server.port
-    with contextlib.closing(bind(host, port)) as listener, StateLock(Path(settings.state_dir)):
-        registry = await Registry.open(Path(settings.state_dir))
+    host, port, state_dir = settings.server.host, settings.server.port, Path(settings.state_dir)
+    with contextlib.closing(bind(host, port)) as listener, StateLock(state_dir), Signals() as signals:
+        await asyncio.to_thread(clean_up, state_dir)
+        registry = await Registry.open(state_dir)
         gateway = Gateway(
             settings,
             registry=registry,
@@ -66,10 +71,12 @@ async def serve(
             environ=engine_environment(os.environ, blas_of(settings.engine)),
         )
         try:
-            await prepare(gateway, registry)
-            await _serve(gateway, listener, when_ready)
+            await signals.unless_received(prepare(gateway, registry))
+            if not signals.received:
+                await _serve(gateway, listener, signals, when_ready)
         finally:
-            await gateway.close()
+            signals.on_second = gateway.hurry
+            await gateway.close(at_once=signals.urgent)
             await registry.close()
 
 
@@ -84,9 +91,12 @@ def blas_of(settings: EngineSettings) -> Path | None:
 
 
 async def _serve(
-    gateway: Gateway, listener: socket.socket, when_ready: Callable[[str], Awaitable[None]] | None
+    gateway: Gateway,
+    listener: socket.socket,
+    signals: Signals,
+    when_ready: Callable[[str], Awaitable[None]] | None,
 ) -> None:
-    settings = gateway.settings.server
+    drain_timeout_s = gateway.settings.server.drain_timeout_s
     server = _Server(
         uvicorn.Config(
             create_app(gateway),
@@ -94,10 +104,19 @@ async def _serve(
             log_config=None,
             access_log=False,  # the canonical line of each request is ours
             server_header=False,
-            timeout_graceful_shutdown=round(settings.drain_timeout_s),
-        ),
-        on_signal=gateway.stop_admitting,
+            timeout_graceful_shutdown=math.ceil(drain_timeout_s + _LAST_WORDS_S),
+        )
     )
+
+    def drain() -> None:
+        gateway.stop_admitting()
+        server.should_exit = True
+        asyncio.get_running_loop().call_later(drain_timeout_s, gateway.cut)
+
+    def hurry() -> None:
+        server.force_exit = True
+
+    signals.on_first, signals.on_second = drain, hurry
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _log.info("gateway_started", url=url, state_dir=gateway.settings.state_dir, pid=os.getpid())
@@ -112,7 +131,7 @@ async def _serve(
         load.cancel()
         await asyncio.wait([load])
         _log.info("gateway_stopped", pid=os.getpid())
-    if not load.cancelled() and (error := load.exception()) is not None:
+    if not load.cancelled() and (error := load.exception()) is not None and not signals.received:
         raise error
 
 
@@ -124,24 +143,8 @@ async def _load(gateway: Gateway, url: str, when_ready: Callable[[str], Awaitabl
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with signals of our own: the first stops admitting and drains, the second ends at once; the exit is 0."""
-
-    def __init__(self, config: uvicorn.Config, *, on_signal: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_signal = on_signal
+    """uvicorn without signals of its own, which it would raise again at its end: `Signals` has them."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
         yield
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-    def _stop(self) -> None:
-        if self.should_exit:
-            self.force_exit = True
-            return
-        self.should_exit = True
-        self._on_signal()

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ import structlog
 
 from gateway import routing
 from gateway.choices import Choices, OneChoice, choice_submit, run_choices
+from gateway.completions import completion_submits
 from gateway.contracts.admin import (
     EngineState,
     EngineView,
@@ -23,16 +25,20 @@ from gateway.contracts.admin import (
     VariantView,
 )
 from gateway.contracts.chat import ChatRequest, ModelCard
+from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation, Role
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.scoring import ScoreRequest, ScoreView
+from gateway.contracts.tokens import DetokenizeRequest, DetokenizeView, TokenizeRequest, TokenizeView
 from gateway.contracts.variants import EngineSpec, Variant
 from gateway.errors import EvaluationInvalid, GateError, NotFound, NotReady
-from gateway.fleet.client import Generation
+from gateway.fleet.failure import Failure
 from gateway.fleet.fleet import Fleet
-from gateway.fleet.process import ProcessExit
+from gateway.fleet.generation import Generation, Terms
+from gateway.fleet.line import Claim, Rerouted
+from gateway.fleet.swap import SwapPoint
 from gateway.keys import KeyRing
 from gateway.models import (
     HubRepository,
@@ -49,16 +55,25 @@ from gateway.scoring import check_request, score_message
 from gateway.settings import Settings
 from gateway.submission import submit_of
 from gateway.telemetry.metrics import Metrics
+from gateway.tokens import detokenize_message, tokenize_message
+from gateway.wire import Detokenize, Submit, Tokenize, Tokenized
 
 _log = structlog.get_logger()
 
 _FETCH_TIMEOUT_S = 24 * 3600.0
 """A download of tens of gigabytes is long and is watched by whoever asked for it."""
 _HOUSEKEEPING_INTERVAL_S = 15.0
+_RETRY_LOAD_S = 10.0
+_RETRY_AFTER_SHUTDOWN_S = 5.0
+"""A supervisor starts it again, and a model is loaded."""
 
 
 def _unwatched(_share: float, _message: str) -> None:
     """Progress that nobody looks at."""
+
+
+def _unobserved(_point: SwapPoint) -> None:
+    """A swap that nobody looks at."""
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,19 +86,30 @@ class Gateway:
     """One machine's gateway, from `start` to `close`. It is the only writer of its registry."""
 
     def __init__(
-        self, settings: Settings, *, registry: Registry, keys: KeyRing, metrics: Metrics, environ: Mapping[str, str]
+        self,
+        settings: Settings,
+        *,
+        registry: Registry,
+        keys: KeyRing,
+        metrics: Metrics,
+        environ: Mapping[str, str],
+        at_swap_point: Callable[[SwapPoint], None] = _unobserved,
     ) -> None:
+        """`at_swap_point` is called at each point that a swap reaches."""
         self.settings = settings
         self.keys = keys
         self.metrics = metrics
-        self.fleet = Fleet(settings, environ=environ, on_exit=self._note_exit, metrics=metrics)
+        self.fleet = Fleet(settings, environ=environ, on_failure=self._note_failure, metrics=metrics)
         self._registry = registry
         self._environ = environ
         self._deployments: dict[str, Deployment] = {}
         self._variants: dict[str, VariantView] = {}
-        self._promotions = Promotions(registry, self.fleet)
+        self._promotions = Promotions(
+            registry, self.fleet, self, settings=settings.swap, metrics=metrics, at=at_swap_point
+        )
         self._request_numbers = itertools.count(1)
         self._closing = False
+        self.started_s = time.monotonic()
         self._housekeeping: asyncio.Task[None] | None = None
 
     # --- life cycle ---
@@ -101,23 +127,35 @@ class Gateway:
             await self.fleet.ensure(self._incumbent(deployment).engine)
             _log.info("deployment_ready", model=deployment.model, variant=self._incumbent(deployment).reference)
 
-    async def close(self) -> None:
-        """End the engines; the server has let the requests end, or has cut them."""
-        self._closing = True
+    async def close(self, *, at_once: bool = False) -> None:
+        """End the engines, politely unless at once; the server has let the requests end, or has cut them."""
+        self.stop_admitting()
+        await self._promotions.stop()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
-        await self.fleet.close()
+        await self.fleet.close(at_once=at_once)
 
     def stop_admitting(self) -> None:
+        """Refuse requests from now on, also those that wait for a swap; those that have an engine's yes go on."""
         self._closing = True
+        self.fleet.stop_admitting(_shutting_down())
+        self._promotions.give_up()
+
+    def hurry(self) -> None:
+        """End the engines at once, where `close` is waiting for them."""
+        self.fleet.hurry()
+
+    def cut(self) -> None:
+        """Tell every request that is still here that the gateway ends."""
+        self.fleet.cut(_shutting_down())
 
     def readiness(self) -> Readiness:
         """Ready means: every Deployment's incumbent can take a request now, or is loaded when one comes."""
         problems = [
             f"{deployment.model}: {problem}"
             for deployment in self._deployments.values()
-            if (problem := self._problem(self._incumbent(deployment).engine))
+            if (problem := self.problem_of(self._incumbent(deployment).engine))
         ]
         if self._closing:
             problems.insert(0, "shutting down")
@@ -152,30 +190,95 @@ class Gateway:
         return routing.choose(deployment, self._incumbent(deployment), pinned, callers_class)
 
     @asynccontextmanager
-    async def generate(self, route: routing.Route, request: ChatRequest) -> AsyncGenerator[Choices | OneChoice]:
-        """Run the request on the route's engine. Entering waits for the engine's yes, leaving early cancels."""
-        if self._closing:
-            raise NotReady("The gateway is shutting down.", code=ErrorCode.SHUTTING_DOWN)
-        submit = msgspec.structs.replace(submit_of("", route.variant, request), prefix_cache=route.prefix_cache)
+    async def generate(
+        self, route: routing.Route, request: ChatRequest | CompletionRequest
+    ) -> AsyncGenerator[tuple[routing.Route, Choices | OneChoice]]:
+        """Run the request. Entering waits for the engine's yes, leaving early cancels.
+
+        Where the model's incumbent changes before the request has a row, the new one answers, unless the request is
+        pinned: what is yielded says by which route.
+        """
+        claim = Claim(movable=not route.pinned)
+        async with AsyncExitStack() as stack:
+            while True:
+                self._require_open()
+                # Also at first: since the caller asked for the route, the incumbent may have changed.
+                route = self._routed_now(route)
+                try:
+                    choices = await stack.enter_async_context(self._run(route, request, claim))
+                    break
+                except Rerouted:
+                    continue
+            yield route, choices
+
+    @asynccontextmanager
+    async def _run(
+        self, route: routing.Route, request: ChatRequest | CompletionRequest, claim: Claim
+    ) -> AsyncGenerator[Choices | OneChoice]:
+        submits = _routed_submits(route, request)
+        per_prompt = request.n or 1
+
+        terms = Terms(whole=not request.stream, runs_again=not route.pinned)
 
         def open_choice(index: int) -> AbstractAsyncContextManager[Generation]:
-            one = choice_submit(submit, index, request_id=str(next(self._request_numbers)))
-            return self.fleet.generate(route.variant.engine, one, route.scheduling_class)
+            submit = submits[index // per_prompt]
+            one = choice_submit(submit, index % per_prompt, request_id=str(next(self._request_numbers)))
+            of_choice = claim if index == 0 else Claim(bound=True)
+            return self.fleet.generate(route.variant.engine, one, route.scheduling_class, terms, of_choice)
 
-        async with run_choices(open_choice, request.n or 1) as choices:
-            yield choices
+        async with run_choices(open_choice, len(submits) * per_prompt, prompts=len(submits)) as choices:
+            with self.fleet.stay(route.variant.engine):
+                yield choices
 
     async def score(self, body: ScoreRequest) -> ScoreView:
         """Score a given text with a Variant's engine, which is loaded for it where need be."""
         check_request(body)
-        if self._closing:
-            raise NotReady("The gateway is shutting down.", code=ErrorCode.SHUTTING_DOWN)
-        reference = body.variant or (await self.deployment(body.model or "")).incumbent
-        variant = (await self.variant(reference)).variant
+        claim = Claim(movable=body.variant is None)
+        while True:
+            self._require_open()
+            try:
+                return await self._score(body, claim)
+            except Rerouted:
+                continue
+
+    async def _score(self, body: ScoreRequest, claim: Claim) -> ScoreView:
+        if body.variant is not None:
+            variant = (await self.variant(body.variant)).variant
+        else:  # nothing is awaited from here on until the request is with its engine, whose turn may be over
+            variant = self._incumbent(routing.deployment_of(body.model or "", self._deployments.values()))
         message = score_message(str(next(self._request_numbers)), variant, body)
-        async with self.fleet.generate(variant.engine, message, SchedulingClass.EVALUATION) as generation:
+        terms = Terms(whole=True, runs_again=body.variant is None)
+        evaluation = SchedulingClass.EVALUATION
+        async with self.fleet.generate(variant.engine, message, evaluation, terms, claim) as generation:
             positions = await generation.scores()
             return ScoreView(variant=variant.reference, token_count=generation.prompt_tokens, positions=positions)
+
+    async def tokenize(self, route: routing.Route, body: TokenizeRequest) -> tuple[routing.Route, TokenizeView]:
+        """Return the tokens of a text or of messages, and by which route they were made."""
+        route, answer = await self._tokenized(route, lambda number, of: tokenize_message(number, of, body))
+        max_model_len = route.variant.engine.context_length
+        return route, TokenizeView(tokens=answer.tokens, count=len(answer.tokens), max_model_len=max_model_len)
+
+    async def detokenize(self, route: routing.Route, body: DetokenizeRequest) -> tuple[routing.Route, DetokenizeView]:
+        """Return the text of tokens, and by which route it was made."""
+        route, answer = await self._tokenized(route, lambda number, of: detokenize_message(number, of, body))
+        return route, DetokenizeView(prompt=answer.text)
+
+    async def _tokenized(
+        self, route: routing.Route, message_of: Callable[[str, Variant], Tokenize | Detokenize]
+    ) -> tuple[routing.Route, Tokenized]:
+        claim = Claim(movable=not route.pinned)
+        terms = Terms(whole=True, runs_again=not route.pinned)
+        while True:
+            self._require_open()
+            route = self._routed_now(route)
+            message = message_of(str(next(self._request_numbers)), route.variant)
+            engine, of_class = route.variant.engine, route.scheduling_class
+            try:
+                async with self.fleet.generate(engine, message, of_class, terms, claim) as generation:
+                    return route, generation.tokenized()
+            except Rerouted:
+                continue
 
     def render_metrics(self) -> tuple[bytes, str]:
         incumbents = self._incumbent_engines()
@@ -236,19 +339,24 @@ class Gateway:
 
     async def load_engine(self, reference: str) -> EngineView:
         view = await self.variant(reference)
+        if self.fleet.is_exchanged(view.variant.engine):
+            raise NotReady("The engine is being exchanged for another; ask again later.", retry_after_s=_RETRY_LOAD_S)
         engine = await self.fleet.ensure(view.variant.engine)
         return self._view_of(engine.spec)
 
     async def unload_engine(self, reference: str) -> None:
         """Drain and unload. Refused where a Deployment serves it."""
         spec = (await self.variant(reference)).variant.engine
-        for deployment in self._deployments.values():
-            if self._incumbent(deployment).engine.digest == spec.digest:
-                raise GateError(
-                    f"{reference} is the incumbent of {deployment.model}; promote another or roll back first.",
-                    code=ErrorCode.PROMOTION_REFUSED,
-                )
-        await self.fleet.retire(spec)
+
+        def check() -> None:
+            for deployment, incumbent in self.incumbents():
+                if incumbent.engine.digest == spec.digest:
+                    raise GateError(
+                        f"{reference} is the incumbent of {deployment.model}; promote another or roll back first.",
+                        code=ErrorCode.PROMOTION_REFUSED,
+                    )
+
+        await self._promotions.unload(spec, check=check)
 
     def engines(self) -> tuple[EngineView, ...]:
         return tuple(self._view_of(engine.spec) for engine in self.fleet.engines)
@@ -292,22 +400,26 @@ class Gateway:
 
     async def promote(self, body: PromotionRequest) -> PromotionView:
         """Change an incumbent by an Evaluation, by override or back; new requests go to the new engine from then on."""
-        before = await self.deployment(body.model)
-        view = await self._promotions.run(body, before, now=datetime.now(UTC))
-        self.metrics.promotion_finished(view.promotion)
-        self._adopt(view.deployment)
+        await self.deployment(body.model)
+        view = await self._promotions.run(body)
         _log.info(
             "promotion_finished",
             model=body.model,
             kind=view.promotion.kind,
+            outcome=view.promotion.outcome,
             from_variant=view.promotion.from_variant,
             to_variant=view.promotion.to_variant,
             revision=view.deployment.revision,
         )
-        old = self._incumbent(before).engine
-        if old.digest not in self._incumbent_engines():
-            self.fleet.retire(old)
         return view
+
+    def incumbents(self) -> Iterable[tuple[Deployment, Variant]]:
+        return [(deployment, self._incumbent(deployment)) for deployment in self._deployments.values()]
+
+    def switch(self, deployment: Deployment, incumbent: VariantView) -> None:
+        """Send the model's requests to another incumbent from now on."""
+        self._variants[incumbent.digest] = incumbent
+        self._adopt(deployment)
 
     async def promotions(self, model: str | None) -> tuple[Promotion, ...]:
         return await self._registry.promotions(model)
@@ -341,13 +453,28 @@ class Gateway:
     def _incumbent_engines(self) -> set[str]:
         return {self._incumbent(deployment).engine.digest for deployment in self._deployments.values()}
 
+    def _routed_now(self, route: routing.Route) -> routing.Route:
+        """Return the route that the request has at this moment, which is the same where nothing has changed."""
+        deployment = routing.deployment_of(route.model, self._deployments.values())
+        if route.pinned or route.variant.digest == deployment.incumbent:
+            return route
+        anew = routing.choose(deployment, self._incumbent(deployment), None, route.scheduling_class)
+        return msgspec.structs.replace(anew, prefix_cache=route.prefix_cache)
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise _shutting_down()
+
     async def _known(self, reference: str) -> Variant | None:
         try:
             return (await self._registry.variant(reference)).variant
         except NotFound:
             return None
 
-    def _problem(self, spec: EngineSpec) -> str:
+    def problem_of(self, spec: EngineSpec) -> str:
+        """Return why the engine of this spec cannot take a request now; nothing where it can, or is loaded for it."""
+        if self.fleet.is_exchanged(spec):
+            return "its engine is being exchanged; requests wait"
         engine = self.fleet.find(spec)
         if engine is None:
             return "" if self.fleet.on_demand(spec) else "its engine is not loaded"
@@ -362,10 +489,10 @@ class Gateway:
         )
         return engine.view(variants=references, predicted_bytes=self.fleet.predicted_bytes(spec))
 
-    def _note_exit(self, spec: EngineSpec, exit_: ProcessExit) -> None:
+    def _note_failure(self, spec: EngineSpec, failure: Failure) -> None:
         role = Role.INCUMBENT if spec.digest in self._incumbent_engines() else Role.CANDIDATE
-        self.metrics.engine_restarted(role=role, reason=exit_.reason)
-        _log.error("engine_exited", engine=spec.digest, role=role, detail=exit_.sentence)
+        self.metrics.engine_failed(role=role, reason=failure.reason)
+        _log.error("engine_failed", engine=spec.digest, role=role, **msgspec.to_builtins(failure))
 
     async def _keep_house(self) -> None:
         engine = self.settings.engine
@@ -375,6 +502,22 @@ class Gateway:
             while True:
                 await asyncio.sleep(interval_s)
                 self.fleet.retire_idle(incumbents=self._incumbent_engines())
+
+
+def _routed_submits(route: routing.Route, request: ChatRequest | CompletionRequest) -> list[Submit]:
+    """Return one for each prompt, of which a chat has one. Raises InvalidRequest."""
+    if isinstance(request, CompletionRequest):
+        submits = completion_submits(route.variant, request)
+    else:
+        submits = (submit_of("", route.variant, request),)
+    urgent = route.scheduling_class is SchedulingClass.INTERACTIVE
+    return [msgspec.structs.replace(it, prefix_cache=route.prefix_cache, urgent=urgent) for it in submits]
+
+
+def _shutting_down() -> NotReady:
+    return NotReady(
+        "The gateway is shutting down.", code=ErrorCode.SHUTTING_DOWN, retry_after_s=_RETRY_AFTER_SHUTDOWN_S
+    )
 
 
 def _unix_time(rfc3339: str) -> int:

@@ -42,6 +42,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Requests in flight get this long to end after SIGTERM."""
     keep_alive_interval_s: Seconds = 15.0
     """A stream that has nothing to say for so long sends a comment; with the first one goes the status 200."""
+    stalled_reader_timeout_s: Seconds = 300.0
+    """A stream is cut off when an event has waited for so long to be sent, because its client does not read."""
     cors_origins: tuple[Origin, ...] = ()
     """Web pages whose scripts may call the gateway, as `https://chat.example.org`; `*` is any, and needs API keys."""
 
@@ -65,8 +67,20 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     score_chunk_tokens: Count = 128
     """Tokens that `/admin/score` works on between two decode steps; so many times the vocabulary, in float32, are the
     logits that it holds at once."""
+    step_timeout_s: Seconds = 120.0
+    """A process that holds requests and takes no step for so long hangs: it is killed and started again. Longer than
+    the longest step there is, a full chunk of a prompt on a large model."""
     restart_backoff_initial_s: Seconds = 0.5
+    """Before an engine that failed is started again: doubled for each further failure, drawn from its upper half."""
     restart_backoff_max_s: Seconds = 30.0
+    breaker_failures: Count = 5
+    """After so many failures in a row the engine rests, and its requests are refused at once."""
+    breaker_open_s: Seconds = 60.0
+    """So long; doubled each time that it fails again before it has answered one request, ten times as long at most."""
+    stable_after_s: Seconds = 60.0
+    """A process that has lived so long since it was ready begins the count of failures anew."""
+    quarantine_s: Seconds = 3600.0
+    """For so long a request that crashed the engine alone is refused, and one that was there is run alone."""
     idle_unload_s: Seconds = 900.0
     """An engine that no Deployment names is unloaded after this long without a request."""
     incumbent_idle_unload_s: Seconds | None = None
@@ -115,6 +129,18 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 return self.evaluation
 
 
+class SwapSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a change of the engine that serves a Deployment."""
+
+    drain_timeout_s: Seconds = 60.0
+    """Where both engines do not fit the memory, the answers that the old one has begun get so long to end. Then the
+    swap is abandoned; or they are cut, where the promotion asked for that."""
+    wait_timeout_s: Seconds = 120.0
+    """A request waits so long at most for a swap to end, and no longer than its class may."""
+    memory_timeout_s: Seconds = 10.0
+    """The system gets so long to show the memory of an unloaded engine as free."""
+
+
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recommended_working_set_bytes: Count | None = None
     """None asks the device, and takes 75 % of the machine's memory where it does not say."""
@@ -131,7 +157,8 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     suite: Text = "smoke"
     suite_digest: Digest | None = None
     tag: Text | None = None
-    profile: Profile = "seed"
+    profile: Profile | None = None
+    """None takes the suite's own where it is found on the suite search path, else `full`."""
     criteria: tuple[Criterion, ...] | None = None
     """None takes the suite's own where it is found on the suite search path, else the seed's."""
     min_pairs: Count | None = None
@@ -183,6 +210,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     queue: QueueSettings = QueueSettings()
+    swap: SwapSettings = SwapSettings()
     memory: MemorySettings = MemorySettings()
     deployments: tuple[DeploymentSettings, ...] = ()
     keys: tuple[KeySettings, ...] = ()

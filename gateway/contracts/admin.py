@@ -37,6 +37,33 @@ class EngineState(enum.StrEnum):
     FAILED = "failed"
 
 
+class FailureReason(enum.StrEnum):
+    """Why an engine's process failed, as far as its parent can know."""
+
+    START_FAILED = "start_failed"
+    """It could not load its model, or not in time."""
+    CRASHED = "crashed"
+    """By a signal of its own, as an abort or a bad access."""
+    EXITED = "exited"
+    """With a status, and nobody had told it to."""
+    HUNG = "hung"
+    """It held requests and took no step: the gateway killed it."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Its last words say so."""
+    KILLED = "killed"
+    """By a SIGKILL of somebody else's. Where memory is short that is the system, but nothing proves it."""
+
+
+class BreakerState(enum.StrEnum):
+    """Whether an engine that failed again and again is tried for the moment."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    """It rests; requests are refused at once, with the time of the next start."""
+    HALF_OPEN = "half_open"
+    """It is started, or runs one request at a time, and has not proved itself yet."""
+
+
 class EngineMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes. Active, cache and peak are MLX's; the footprint is the process's, as the system counts it."""
 
@@ -89,6 +116,10 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     restarts: int
     uptime_s: float
+    last_failure: FailureReason | None = None
+    breaker: BreakerState = BreakerState.CLOSED
+    retry_after_s: float | None = None
+    """Until requests are taken again, as expected; while the breaker is open."""
 
 
 class PromotionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +132,20 @@ class PromotionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     evaluation_id: str | None = None
     override_reason: str | None = None
     rollback: bool = False
+    cut_streams: bool = False
+    """Answers that are still under way at `swap.drain_timeout_s`, where both engines do not fit, end with an error
+    event. Without it the promotion fails then, and the old engine serves on."""
+
+
+class SwapWay(enum.StrEnum):
+    """How an engine is exchanged for another."""
+
+    SHARED = "shared"
+    """Both Variants need the same engine: nothing is loaded."""
+    BESIDE = "beside"
+    """Both fit the memory: the old one goes when its last answer has ended."""
+    IN_TURN = "in_turn"
+    """They do not: the old one goes before the new one is loaded, and requests wait."""
 
 
 class PromotionView(msgspec.Struct, frozen=True, kw_only=True):

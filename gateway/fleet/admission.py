@@ -9,6 +9,7 @@ Three classes stand in three lines. Each line is first in, first out. The next t
 
 The one that is next is never overtaken because it is large. While it does not fit, nobody else is admitted on its
 engine, and other engines stay within the memory that is kept for each of them, until rows have ended and it does fit.
+One that is to run alone waits in the same way until its engine has no row, and nobody is admitted there beside it.
 """
 
 from collections import deque
@@ -54,15 +55,21 @@ class Surroundings:
 class _Waiting:
     scheduling_class: SchedulingClass
     entered_s: float
+    alone: bool = False
+    """Whether it may not run beside others."""
     tokens: int | None = None
     """Prompt and completion; None until the engine has said how long the prompt is."""
 
 
 @dataclass(frozen=True)
 class _Running:
-    scheduling_class: SchedulingClass
+    waited: _Waiting
     admitted_s: float
     tokens: int
+
+    @property
+    def scheduling_class(self) -> SchedulingClass:
+        return self.waited.scheduling_class
 
 
 @dataclass(eq=False)
@@ -104,13 +111,24 @@ class Admission:
         """What other engines leave to this one: a row that has ended here is there until the engine's next step."""
         return max(self.planned_kv_bytes, self._unsettled_kv_bytes)
 
-    def enter(self, ticket: int, scheduling_class: SchedulingClass, *, now_s: float) -> Refused | None:
-        """Give the ticket the last place of its line, or refuse it where the line is full."""
+    def enter(
+        self,
+        ticket: int,
+        scheduling_class: SchedulingClass,
+        *,
+        now_s: float,
+        accepted: bool = False,
+        alone: bool = False,
+    ) -> Refused | None:
+        """Give the ticket the last place of its line; refuse it where that is full, unless it was accepted before.
+
+        With `alone` it runs when nobody else does on its engine, and nobody else beside it.
+        """
         line = self._lines[scheduling_class]
-        if len(line) - self._free_rows(scheduling_class) >= self.policies[scheduling_class].max_queued:
+        if not accepted and len(line) - self._free_rows(scheduling_class) >= self.policies[scheduling_class].max_queued:
             return Refused(retry_after_s=self.expected_wait_s(scheduling_class))
         line.append(ticket)
-        self._waiting[ticket] = _Waiting(scheduling_class, now_s)
+        self._waiting[ticket] = _Waiting(scheduling_class, now_s, alone)
         return None
 
     def measure(self, ticket: int, tokens: int) -> None:
@@ -127,6 +145,14 @@ class Admission:
         row = self._running.pop(ticket)
         self._mean_service_s += _SMOOTHING_RATIO * (now_s - row.admitted_s - self._mean_service_s)
 
+    def requeue(self, ticket: int) -> None:
+        """Put a ticket whose row is lost back to where it stood in its line, to be measured anew: it is not refused."""
+        row = self._running.pop(ticket)
+        waiting = self._waiting[ticket] = replace(row.waited, tokens=None)
+        line = self._lines[waiting.scheduling_class]
+        earlier = sum((self._waiting[other].entered_s, other) < (waiting.entered_s, ticket) for other in line)
+        line.insert(earlier, ticket)
+
     def settle(self) -> bool:
         """Note that the engine holds no row any more that has ended; return whether there was one."""
         if not self._unsettled_kv_bytes:  # asked after every step
@@ -140,11 +166,11 @@ class Admission:
         admitted: list[int] = []
         while len(self._running) < self.capacity and (ticket := self._next(around)) is not None:
             waiting = self._waiting[ticket]
-            if waiting.tokens is None or not self._fits(waiting.tokens, around.kv_room_bytes):
+            if waiting.tokens is None or not self._may_join(waiting) or not self._fits(waiting.tokens, around):
                 break
             self._lines[waiting.scheduling_class].popleft()
             del self._waiting[ticket]
-            self._running[ticket] = _Running(waiting.scheduling_class, around.now_s, waiting.tokens)
+            self._running[ticket] = _Running(waiting, around.now_s, waiting.tokens)
             self._moved_s[waiting.scheduling_class] = around.now_s
             admitted.append(ticket)
         return admitted
@@ -161,9 +187,10 @@ class Admission:
 
     def waits_for_memory(self, around: Surroundings) -> bool:
         """Whether the next ticket would be admitted if there were more room."""
-        ticket = self._next(around)
-        tokens = self._waiting[ticket].tokens if ticket is not None else None
-        return tokens is not None and not self._fits(tokens, around.kv_room_bytes)
+        waiting = self._waiting[ticket] if (ticket := self._next(around)) is not None else None
+        if waiting is None or waiting.tokens is None or not self._may_join(waiting):
+            return False
+        return not self._fits(waiting.tokens, around)
 
     def patience_ends_s(self, now_s: float) -> float | None:
         """Return when the next waiting class may go whatever the others do; None where none waits for that."""
@@ -201,9 +228,12 @@ class Admission:
         entered_s = self._waiting[line[0]].entered_s
         return max(entered_s, self._moved_s.get(scheduling_class, entered_s)) + patience_s
 
-    def _fits(self, tokens: int, kv_room_bytes: int) -> bool:
+    def _may_join(self, waiting: _Waiting) -> bool:
+        return not self._running or not (waiting.alone or any(row.waited.alone for row in self._running.values()))
+
+    def _fits(self, tokens: int, around: Surroundings) -> bool:
         rows = [row.tokens for row in self._running.values()]
-        return planned_kv_bytes([*rows, tokens], self.kv_bytes_per_token) <= kv_room_bytes
+        return planned_kv_bytes([*rows, tokens], self.kv_bytes_per_token) <= around.kv_room_bytes
 
     def _row_limit(self, scheduling_class: SchedulingClass) -> int:
         return max(1, int(self.capacity * self.policies[scheduling_class].rows_ratio)) if self.capacity else 0

@@ -21,6 +21,8 @@ _KIB = 1024
 _FLOAT32_BITS = 32
 _SCALE_AND_BIAS_BITS = 32
 """One float16 scale and one float16 bias a group."""
+_OWN_RATIO = 0.9
+"""Of a process's footprint, what is its own."""
 KV_BLOCK_TOKENS = 256
 """mlx-lm's key-value cache grows by so many."""
 _RECTANGLES = 2
@@ -95,6 +97,15 @@ class Machine:
         """Return what an engine may plan for its requests, beside what the others hold now."""
         held_bytes = sum(other.held_bytes for other in others)
         return self.limit_bytes - self.reserve_bytes - own.fixed_bytes - held_bytes
+
+
+def memory_is_back(*, needed_bytes: int, held_bytes: int, before_bytes: int, now_bytes: int) -> bool:
+    """Say whether the machine shows as free what a process held that has ended, or as much as is needed anyway.
+
+    `before_bytes` were free while it lived, and `now_bytes` are. Not all of what it held need come back: pages that it
+    shared are not its own.
+    """
+    return now_bytes >= needed_bytes or now_bytes - before_bytes >= _OWN_RATIO * held_bytes
 
 
 def shortfall(needed: Holding, loaded: Sequence[Holding], machine: Machine) -> str | None:

@@ -1,154 +1,77 @@
-"""Requests on one engine process: one reader for the child, one merging slot for each request."""
+"""Requests on one engine process: one reader for the child, one attempt for each request, one watch over all."""
 
 import asyncio
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import msgspec
 import structlog
 
-from gateway.contracts.chat import FinishReason
-from gateway.contracts.scoring import TokenScore
+from gateway.contracts.admin import FailureReason
 from gateway.errors import EngineCrashed, EngineFault, EngineStartFailed, GatewayError, InvalidRequest
-from gateway.fleet.process import EngineProcess, ProcessExit
+from gateway.fleet.attempt import Attempt
+from gateway.fleet.failure import Cause, ProcessExit
+from gateway.fleet.process import EngineProcess
+from gateway.fleet.watch import TICKS, Watch
 from gateway.wire import (
     Accepted,
-    Cancel,
+    Echoed,
     Fault,
     FramingError,
     FromEngine,
+    Identify,
+    Identity,
     LoadFailed,
     Ready,
     Rejected,
-    Score,
+    Request,
     Scored,
-    Start,
     Step,
-    Submit,
-    ToEngine,
     TokenDelta,
-    merged,
+    Tokenized,
 )
 
 _log = structlog.get_logger(__name__)
 
-
-class _Slot:
-    """What one request has been sent and not yet taken.
-
-    A reader that is slow finds its deltas merged into one, so no queue grows behind it.
-    """
-
-    def __init__(self) -> None:
-        self.accepted_as: Accepted | None = None
-        self.error: GatewayError | None = None
-        self._deltas: list[TokenDelta] = []
-        self._finish_reason: FinishReason | None = None
-        self._scores: list[TokenScore] = []
-        self._scored = False
-        self._news = asyncio.Event()
-
-    @property
-    def ended(self) -> bool:
-        return self._finish_reason is not None or self._scored or self.error is not None
-
-    def accept(self, accepted: Accepted) -> None:
-        self.accepted_as = accepted
-        self._news.set()
-
-    def add(self, delta: TokenDelta) -> None:
-        self._deltas.append(delta)
-        self._finish_reason = delta.finish_reason
-        self._news.set()
-
-    def add_scores(self, scored: Scored) -> None:
-        self._scores.extend(scored.positions)
-        self._scored = scored.ended
-        self._news.set()
-
-    def fail(self, error: GatewayError) -> None:
-        if not self.ended:
-            self.error = error
-            self._news.set()
-
-    async def accepted(self) -> Accepted:
-        """Wait for the engine's yes and return the request's size, or raise its no."""
-        await self._news.wait()
-        if self.error is not None:
-            raise self.error
-        if self.accepted_as is None:
-            raise EngineFault("The engine sent a token before it accepted the request.")
-        self._news.clear()
-        return self.accepted_as
-
-    async def all_scores(self) -> tuple[TokenScore, ...]:
-        """Wait until all scores are here; an error ends the wait."""
-        while not self._scored:
-            await self._news.wait()
-            if self.error is not None:
-                raise self.error
-            self._news.clear()
-        return tuple(self._scores)
-
-    async def take(self) -> TokenDelta:
-        """Wait for news and return all of it as one delta; an error comes after what was said before it."""
-        await self._news.wait()
-        if self.error is not None and not self._deltas:
-            raise self.error
-        delta = merged(self._deltas)
-        self._deltas.clear()
-        if self.error is None:
-            self._news.clear()
-        return delta
-
-
-class Generation:
-    """One request on its engine: its size, and once it is started deltas until one has a finish reason."""
-
-    def __init__(self, accepted: Accepted, slot: _Slot, send: Callable[[ToEngine], None]) -> None:
-        self.prompt_tokens = accepted.prompt_tokens
-        self.max_tokens = accepted.max_tokens
-        """That it may generate at most."""
-        self._request_id = accepted.request_id
-        self._slot = slot
-        self._send = send
-
-    @property
-    def ended(self) -> bool:
-        """Whether its end has come from the engine, which for one not started is the engine's own end."""
-        return self._slot.ended
-
-    def start(self, max_tokens: int) -> None:
-        """Let the engine run it, and generate so many tokens at most."""
-        self._send(Start(request_id=self._request_id, max_tokens=max_tokens))
-
-    async def scores(self) -> tuple[TokenScore, ...]:
-        """Return what a Score asked for. Raises EngineError where the engine ends before that."""
-        return await self._slot.all_scores()
-
-    async def __aiter__(self) -> AsyncIterator[TokenDelta]:
-        """Yield what is new, merged; raise EngineError where the engine ends before the request does."""
-        while True:
-            delta = await self._slot.take()
-            yield delta
-            if delta.finish_reason is not None:
-                return
+_DYING_TIMEOUT_S = 5.0
+"""A child that has hung up and lives on for so long, as one that writes a core file may, is killed."""
+_GARBLED = Cause(FailureReason.CRASHED, "The engine process said what the gateway could not take, and was killed.")
 
 
 class EngineClient:
     """The parent's end of one engine process, from its start to its exit. It never restarts anything."""
 
-    def __init__(self, process: EngineProcess, *, on_step: Callable[[Step], None], on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        process: EngineProcess,
+        *,
+        step_timeout_s: float,
+        chunk_tokens: int | None = None,
+        on_step: Callable[[Step], None],
+        on_gone: Callable[[ProcessExit, Sequence[Attempt]], GatewayError],
+    ) -> None:
+        """Be told of steps, and of the process's end in that moment, with the attempts that were at work.
+
+        `on_gone` returns the error that all attempts end with. A step works on one chunk of a prompt at most; or, where
+        `chunk_tokens` says how large a chunk is, on all chunks of one.
+        """
         self._process = process
+        self._step_timeout_s = step_timeout_s
+        self._chunk_tokens = chunk_tokens
         self._on_step = on_step
         self._on_gone = on_gone
-        self._slots: dict[str, _Slot] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._identities: list[asyncio.Future[Identity]] = []
         self._started: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._exit: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
+        self._watch = Watch()
         self.rows = 0
+        self.gone = False
+        self.given_up: Cause | None = None
+        """Why it was killed from here, where it was."""
         self._reading = asyncio.create_task(self._read())
+        self._watching = asyncio.create_task(self._keep_watch())
 
     @property
     def pid(self) -> int:
@@ -168,28 +91,49 @@ class EngineClient:
     async def exited(self) -> ProcessExit:
         return await asyncio.shield(self._exit)
 
+    def kill(self) -> None:
+        self._process.kill()
+
     async def stop(self, timeout_s: float) -> ProcessExit:
         """End the process, politely first; requests in flight end with EngineCrashed."""
         await self._process.stop(timeout_s)
         return await self.exited()
 
-    @asynccontextmanager
-    async def submit(self, submit: Submit | Score) -> AsyncGenerator[Generation]:
-        """Have one request checked and kept for its start.
+    async def submit(self, request: Request) -> Attempt:
+        """Have one request checked and kept for its start, and wait for the engine's yes.
 
-        Entering waits for the engine's yes; leaving before the end cancels it there.
+        Whoever has got the attempt leaves it, whatever becomes of it. Raises InvalidRequest, EngineError.
         """
-        slot = _Slot()
-        if self._exit.done() or self._reading.done():
+        if self.gone:
             raise EngineCrashed("The engine process is gone; it is being restarted.")
-        self._slots[submit.request_id] = slot
-        self._process.send(submit)
+        request_id = request.request_id
+        attempt = Attempt(request, send=self._process.send, forget=lambda: self._forget(request_id, attempt))
+        self._attempts[request_id] = attempt
+        self._process.send(request)
         try:
-            yield Generation(await slot.accepted(), slot, self._process.send)
-        finally:
-            del self._slots[submit.request_id]
-            if not slot.ended:
-                self._process.send(Cancel(request_id=submit.request_id))
+            await attempt.accepted()
+        except BaseException:
+            attempt.leave()
+            raise
+        return attempt
+
+    async def identify(self) -> Identity:
+        """Return what the process says that it has loaded. Raises EngineError where it is gone before it answers."""
+        if self.gone:
+            raise EngineCrashed("The engine process is gone; it is being restarted.")
+        identity: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
+        self._identities.append(identity)
+        self._process.send(Identify())
+        return await identity
+
+    def cut(self, error: GatewayError) -> None:
+        """End every request with this error; those that have begun, after what was said before it."""
+        for attempt in list(self._attempts.values()):
+            attempt.fail(error)
+
+    def _forget(self, request_id: str, attempt: Attempt) -> None:
+        if self._attempts.get(request_id) is attempt:
+            del self._attempts[request_id]
 
     async def _read(self) -> None:
         """Be the one reader of the child: hand out each message, then tell everybody that it is gone."""
@@ -198,19 +142,47 @@ class EngineClient:
                 for message in messages:
                     self._dispatch(message)
         except (FramingError, msgspec.DecodeError):
-            self._process.kill()  # what follows on this stream means nothing any more
+            self._give_up(_GARBLED)  # what follows on this stream means nothing any more
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody would listen to a live engine any more
             # Without its text: it may quote a message, which may quote a prompt.
             _log.error("engine_reader_failed", error_type=type(error).__qualname__, frames=_frames(error))
-            self._process.kill()
-        exit_ = await self._process.wait()
-        gone = EngineCrashed(f"The engine process {exit_.sentence}")
+            self._give_up(_GARBLED)
+        exit_ = await self._process.ended(_DYING_TIMEOUT_S)
+        self._watching.cancel()
+        self.gone = True
+        try:
+            self._tell_everybody(exit_)
+        finally:  # whatever goes wrong there, the process is to be started again
+            self._exit.set_result(exit_)
+
+    def _tell_everybody(self, exit_: ProcessExit) -> None:
         if not self._started.done():
-            self._fail_start(f"The engine process {exit_.sentence}")
-        self._on_gone()  # before its requests learn of it, or the rows that they leave would be given away again
-        for slot in self._slots.values():
-            slot.fail(gone)
-        self._exit.set_result(exit_)
+            self._fail_start("")
+        # Before its requests learn of it, or the rows that they leave would be given away again.
+        error = self._on_gone(exit_, [attempt for attempt in self._attempts.values() if attempt.runs or attempt.asks])
+        self.cut(error)
+        for identity in self._identities:
+            if not identity.done():
+                identity.set_exception(error)
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._step_timeout_s / TICKS)
+            attempts = self._attempts.values()
+            running, asked = any(attempt.runs for attempt in attempts), any(attempt.asks for attempt in attempts)
+            chunks = 1
+            if self._chunk_tokens is not None:
+                chunks += max((it.pending_prompt_tokens for it in attempts), default=0) // self._chunk_tokens
+            if self._watch.tick(running=running, asked=asked, chunks=chunks):
+                limit = f"{self._step_timeout_s:g} s, which is engine.step_timeout_s"
+                self._give_up(
+                    Cause(FailureReason.HUNG, f"The engine process took no step for {limit}, and was killed.")
+                )
+                return
+
+    def _give_up(self, cause: Cause) -> None:
+        self.given_up = self.given_up or cause
+        self._process.kill()
 
     def _dispatch(self, message: FromEngine) -> None:
         match message:
@@ -218,20 +190,41 @@ class EngineClient:
                 self._note_start(message)
             case Step():
                 self.rows = message.rows
+                self._watch.stepped()
                 self._deliver(message.deltas)
                 self._on_step(message)
-            case Accepted(request_id=request_id):
-                if slot := self._slots.get(request_id):
-                    slot.accept(message)
-            case Scored(request_id=request_id):
-                if slot := self._slots.get(request_id):
-                    slot.add_scores(message)
-            case Rejected(request_id=request_id, code=code, message=sentence, param=param):
-                self._fail(request_id, InvalidRequest(sentence, code=code, param=param))
-            case Fault(request_id=request_id, message=sentence):
-                self._fail(request_id, EngineFault(sentence))
+            case Accepted() | Rejected() | Tokenized():
+                self._watch.answered()
+                self._tell(message)
+            case Echoed(delta=delta):
+                self._watch.stepped()
+                self._deliver((delta,))
+            case Scored() | Fault():
+                self._watch.stepped()
+                self._tell(message)
+            case Identity():
+                for identity in self._identities:
+                    if not identity.done():
+                        identity.set_result(message)
+                self._identities.clear()
             case _:
                 assert_never(message)
+
+    def _tell(self, message: Accepted | Rejected | Tokenized | Scored | Fault) -> None:
+        attempt = self._attempts.get(message.request_id)
+        if attempt is None:  # it was cancelled
+            return
+        match message:
+            case Accepted():
+                attempt.accept(message)
+            case Tokenized():
+                attempt.answer(message)
+            case Scored():
+                attempt.add_scores(message)
+            case Rejected(code=code, message=sentence, param=param):
+                attempt.fail(InvalidRequest(sentence, code=code, param=param))
+            case Fault(message=sentence):
+                attempt.fail(EngineFault(sentence))
 
     def _note_start(self, message: Ready | LoadFailed) -> None:
         if self._started.done():  # somebody lost patience and killed it
@@ -247,12 +240,8 @@ class EngineClient:
 
     def _deliver(self, deltas: tuple[TokenDelta, ...]) -> None:
         for delta in deltas:
-            if slot := self._slots.get(delta.request_id):  # a request that was cancelled has none
-                slot.add(delta)
-
-    def _fail(self, request_id: str, error: GatewayError) -> None:
-        if slot := self._slots.get(request_id):
-            slot.fail(error)
+            if attempt := self._attempts.get(delta.request_id):  # a request that was cancelled has none
+                attempt.add(delta)
 
 
 def _frames(error: Exception) -> list[str]:

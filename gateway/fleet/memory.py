@@ -15,6 +15,7 @@ from gateway.fleet.budget import (
     Share,
     gib,
     longest_row_tokens,
+    memory_is_back,
     never_fits,
     planned_kv_bytes,
     resident_bytes,
@@ -78,6 +79,13 @@ class MachineMemory:
                 retry_after_s=_RETRY_AFTER_MEMORY_S,
             )
 
+    def is_back(self, spec: EngineSpec, *, held_bytes: int, before_bytes: int, now_bytes: int) -> bool:
+        """Say whether the system shows as free what engines held that have ended, or what this one needs."""
+        needed_bytes = self.holding(spec, None).held_bytes
+        return memory_is_back(
+            needed_bytes=needed_bytes, held_bytes=held_bytes, before_bytes=before_bytes, now_bytes=now_bytes
+        )
+
     def longest_row_tokens(self, spec: EngineSpec, ready: Ready | None) -> int:
         """Return the tokens of the longest request that fits while no other engine is loaded."""
         room_bytes = self.machine.kv_room_bytes(self.holding(spec, ready))
@@ -108,6 +116,11 @@ class MachineMemory:
                 limit_bytes=limit_bytes,
                 detail=f"engines use {gib(used_bytes)} of {gib(limit_bytes)}; MLX slows down near the limit",
             )
+
+    @property
+    def used_bytes(self) -> int:
+        """What the engines last reported, active and cached."""
+        return sum(self._used_bytes.values())
 
     def forget(self, engine_digest: str) -> None:
         """An engine's process is gone, and its memory with it."""

@@ -2,43 +2,30 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
 from gateway.contracts.variants import EngineSpec
 from gateway.fleet.budget import Share
+from gateway.fleet.failure import ProcessExit
+from gateway.fleet.leftovers import Leftovers
 from gateway.settings import EngineSettings
 from gateway.wire import FromEngine, Stop, ToEngine, decode_from_engine, encode_frame, take_frames
 
+Spawn = Callable[[EngineSpec, Share], Awaitable["EngineProcess"]]
+"""Starts a process for a spec, with its share of the memory. Raises OSError where none can be started."""
+
 _READ_BYTES = 256 * 1024
-
-
-class ProcessExit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a child ended, as far as its parent can know."""
-
-    status: int
-    """Exit status, or minus the signal's number."""
-    last_line: str
-    """The last line it wrote to standard error."""
-
-    @property
-    def reason(self) -> str:
-        """From a closed set, for a metric: `exited`, or the signal's name in lower case."""
-        if self.status >= 0:
-            return "exited"
-        try:
-            return signal.Signals(-self.status).name.lower()
-        except ValueError:
-            return "signal"
-
-    @property
-    def sentence(self) -> str:
-        ended = f"exited with status {self.status}" if self.status >= 0 else f"was ended by {self.reason.upper()}"
-        return f"{ended}: {self.last_line}" if self.last_line else ended
+_LINE_LIMIT = 500
+"""Characters of a line of standard error that are kept."""
+_LAST_LINES = 8
+_LAST_WORDS_S = 30.0
+"""Before its end: what a process wrote earlier says nothing of how it ended. Writing a core file takes its time."""
 
 
 class EngineProcess:
@@ -49,19 +36,35 @@ class EngineProcess:
     """
 
     def __init__(
-        self, child: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        child: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        on_end: Callable[[], None],
     ) -> None:
         self._child = child
+        self._on_end = on_end
         self._reader = reader
         self._writer = writer
-        self._last_line = ""
+        self._last_lines: deque[tuple[float, str]] = deque(maxlen=_LAST_LINES)
+        """With the time of each."""
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
     async def spawn(
-        cls, spec: EngineSpec, settings: EngineSettings, share: Share, environ: Mapping[str, str]
+        cls,
+        spec: EngineSpec,
+        share: Share,
+        *,
+        settings: EngineSettings,
+        environ: Mapping[str, str],
+        leftovers: Leftovers,
     ) -> "EngineProcess":
-        """Start the child for this EngineSpec; it loads and then says Ready or LoadFailed."""
+        """Start the child for this EngineSpec; it loads and then says Ready or LoadFailed.
+
+        It is noted among the leftovers until it has ended. Raises OSError where no process can be started.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -81,7 +84,8 @@ class EngineProcess:
             except BaseException:
                 ours.close()
                 raise
-        return cls(child, reader, writer)
+        leftovers.note(child.pid)
+        return cls(child, reader, writer, on_end=lambda: leftovers.forget(child.pid))
 
     @property
     def pid(self) -> int:
@@ -109,34 +113,46 @@ class EngineProcess:
     async def wait(self) -> ProcessExit:
         """Wait for the child's end and reap it."""
         status = await self._child.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # a grandchild may hold the pipe open
-                await self._stderr_task
+        self._on_end()
+        await asyncio.wait([self._stderr_task], timeout=1.0)  # a grandchild may hold the pipe open
         self._stderr_task.cancel()
         self._writer.close()
-        return ProcessExit(status=status, last_line=self._last_line)
+        since_s = time.monotonic() - _LAST_WORDS_S
+        return ProcessExit(status=status, last_lines=tuple(line for at_s, line in self._last_lines if at_s >= since_s))
+
+    async def ended(self, limit_s: float) -> ProcessExit:
+        """Reap a child that has hung up; kill it where it does not end within the limit."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                return await self.wait()
+        self.kill()
+        return await self.wait()
 
     async def stop(self, timeout_s: float) -> ProcessExit:
         """Ask the child to exit; kill it where it does not within the limit."""
         self.send(Stop())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                return await self.wait()
-        self.kill()
-        return await self.wait()
+        return await self.ended(timeout_s)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._child.kill()
 
     async def _read_stderr(self) -> None:
+        """Read on whatever comes, or a child with much to say would stand still before a full pipe."""
         stream = self._child.stderr
         if stream is None:
             return
-        with contextlib.suppress(ValueError):  # a line beyond the stream's limit: what follows is not worth keeping
-            async for line in stream:
-                if text := line.decode(errors="replace").strip():
-                    self._last_line = text[:500]
+        unfinished = b""
+        while data := await stream.read(_READ_BYTES):
+            *lines, unfinished = (unfinished + data).split(b"\n")
+            for line in lines:
+                self._keep(line)
+            unfinished = unfinished[: 4 * _LINE_LIMIT]
+        self._keep(unfinished)
+
+    def _keep(self, line: bytes) -> None:
+        if text := line.decode(errors="replace").strip():
+            self._last_lines.append((time.monotonic(), text[:_LINE_LIMIT]))
 
 
 def _environment(

@@ -3,8 +3,11 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
+import msgspec
+
+from gateway.contracts.chat import MinP, RepetitionPenalty, Temperature, TopP
 from gateway.contracts.digests import digest_of
 from gateway.contracts.variants import Quantization, SamplingDefaults
 from gateway.models.unreadable import read_json_object, unreadable
@@ -12,6 +15,14 @@ from gateway.models.unreadable import read_json_object, unreadable
 _CACHE_ELEMENT_BYTES = 2
 """Keys and values are held in 16 bits, whatever the weights are quantised to."""
 
+_ADVICE: Mapping[str, object] = {
+    "temperature": Temperature,
+    "top_p": TopP,
+    "top_k": Annotated[int, msgspec.Meta(ge=0)],
+    "min_p": MinP,
+    "repetition_penalty": RepetitionPenalty,
+}
+"""What of `generation_config.json` is read, and as what."""
 _ALIASES = {
     "max_position_embeddings": ("n_positions", "max_sequence_length", "seq_length"),
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
@@ -84,15 +95,15 @@ class Configuration:
 
 
 def sampling_defaults(directory: Path) -> SamplingDefaults:
-    """Return what `generation_config.json` advises, and 1 where it says nothing."""
+    """Return what `generation_config.json` advises, and what has no effect where it says nothing."""
     file = directory / "generation_config.json"
     if not file.exists():
         return SamplingDefaults()
-    said = read_json_object(file)
-    return SamplingDefaults(
-        temperature=_number(file, said, "temperature", lowest=0.0, highest=2.0),
-        top_p=_number(file, said, "top_p", lowest=0.0, highest=1.0),
-    )
+    said = {key: value for key, value in read_json_object(file).items() if value is not None}
+    advised: dict[str, float] = {
+        key: _number(file, key, said[key], kind) for key, kind in _ADVICE.items() if key in said
+    }
+    return msgspec.structs.replace(SamplingDefaults(), **advised)
 
 
 def template_digest(directory: Path) -> str:
@@ -110,12 +121,8 @@ def template_digest(directory: Path) -> str:
     return hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else digest_of(template)
 
 
-def _number(file: Path, said: Mapping[str, object], key: str, *, lowest: float, highest: float) -> float:
-    value = said.get(key)
-    if value is None:
-        return 1.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-        raise unreadable(
-            f"{file} says {key} = {value!r}, and it must be a number from {lowest} to {highest}: correct it"
-        )
-    return float(value)
+def _number(file: Path, key: str, value: object, kind: object) -> float:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise unreadable(f"{file} says {key} = {value!r} ({error}): correct it") from error

@@ -89,12 +89,11 @@ def apply(
     return after, done
 
 
-def record_failure(connection: sqlite3.Connection, change: Change) -> Promotion:
+def record(connection: sqlite3.Connection, change: Change, outcome: PromotionOutcome) -> Promotion:
+    """Write what changes nothing: an attempt that failed, or what was found out about a change afterwards."""
     variants.require(connection, change.to_variant)
     unchanged = find(connection, change.model)
-    return _record(
-        connection, change, PromotionOutcome.FAILED, from_variant=unchanged.incumbent, revision=unchanged.revision
-    )
+    return _record(connection, change, outcome, from_variant=unchanged.incumbent, revision=unchanged.revision)
 
 
 def promotions(connection: sqlite3.Connection, model: str | None) -> tuple[Promotion, ...]:
@@ -107,7 +106,7 @@ def previous_incumbent(connection: sqlite3.Connection, model: str) -> str:
     find(connection, model)
     line: list[str] = []
     for promotion in reversed(promotions(connection, model)):
-        if promotion.outcome is PromotionOutcome.FAILED:
+        if promotion.outcome is not PromotionOutcome.DONE:
             continue
         if promotion.kind is PromotionKind.BOOTSTRAP:
             line = []

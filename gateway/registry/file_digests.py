@@ -4,14 +4,7 @@ import sqlite3
 
 import msgspec
 
-
-class FileState(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a file changes when its content does."""
-
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    inode: int
+from gateway.contracts.files import FileState
 
 
 def find(connection: sqlite3.Connection, state: FileState) -> str | None:

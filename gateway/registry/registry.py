@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from gateway.contracts.admin import EvaluationSummary, VariantView
-from gateway.contracts.deployments import Deployment, GatePolicy, Promotion, PromotionKind
+from gateway.contracts.deployments import Deployment, GatePolicy, Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.files import FileState
 from gateway.contracts.variants import Variant
 from gateway.registry import deployments, evaluations, file_digests, variants
 from gateway.registry.database import Database
 from gateway.registry.deployments import Change
-from gateway.registry.file_digests import FileState
 
 Check = Callable[[Deployment, Evaluation | None], None]
 """Raises PromotionRefused or another GatewayError where the change must not be made."""
@@ -101,20 +101,21 @@ class Registry:
 
         return await self._database.transact(replace)
 
-    async def record_failed_promotion(
+    async def record_promotion(
         self,
         model: str,
         *,
         to_variant: str,
         kind: PromotionKind,
+        outcome: PromotionOutcome,
         reason: str,
         evaluation_id: str | None = None,
     ) -> Promotion:
-        """Write a change that was attempted and did not happen into the audit log."""
+        """Write into the audit log that a change was attempted and failed, or what is wrong with one that was made."""
         change = Change(
             model=model, to_variant=to_variant, kind=kind, at=_now(), evaluation_id=evaluation_id, reason=reason
         )
-        return await self._database.transact(lambda connection: deployments.record_failure(connection, change))
+        return await self._database.transact(lambda connection: deployments.record(connection, change, outcome))
 
     async def previous_incumbent(self, model: str) -> str:
         """Return the digest that a rollback goes back to. Raises GateError (NOTHING_TO_ROLL_BACK)."""

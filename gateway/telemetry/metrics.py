@@ -4,13 +4,12 @@ Label values come from closed sets, so that no client can grow the number of ser
 `gateway_incumbent_info` alone.
 """
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from gateway.contracts.admin import EngineState, EngineView, PrefixCacheCounts
+from gateway.contracts.admin import BreakerState, EngineState, EngineView, FailureReason, PrefixCacheCounts, SwapWay
 from gateway.contracts.deployments import Promotion
 from gateway.contracts.evaluations import Evaluation, Level, Metric, Role
 from gateway.contracts.scheduling import RefusalReason, SchedulingClass
@@ -23,10 +22,10 @@ _TIME_TO_FIRST_TOKEN_BUCKETS_S = (
     *(20.0, 40.0, 80.0),
 )
 _PADDING_BUCKETS = tuple(tenths / 10 for tenths in range(1, 10))
+_GAP_BUCKETS_S = (0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OTHER = "other"
 _NONE = "none"
-_RESTART_REASONS = frozenset({"exited", "hung", "load_failed", "signal", *(it.name.lower() for it in signal.Signals)})
 _SUITES_LIMIT = 32
 
 # A second series with the time of birth for every counter and histogram; Prometheus knows it from the first scrape.
@@ -72,6 +71,12 @@ class Metrics:
             ("class", "reason"),
             registry=self._registry,
         )
+        self._again = Counter(
+            "gateway_requests_run_again",
+            "Requests that began anew because the engine failed before their clients had been sent anything.",
+            ("class",),
+            registry=self._registry,
+        )
 
     def _declare_engines(self) -> None:
         self._memory = self._gauge(
@@ -81,8 +86,16 @@ class Metrics:
         )
         self._up = self._gauge("gateway_engine_up", "1 where every engine of the role is ready.", ("role",))
         self._load = self._gauge("gateway_engine_load_seconds", "Of the role's slowest load.", ("role",))
-        self._restarts = Counter(
-            "gateway_engine_restarts", "Engines started again.", ("role", "reason"), registry=self._registry
+        self._failures = Counter(
+            "gateway_engine_failures",
+            "Processes of engines that failed; all but one that was never ready are started again.",
+            ("role", "reason"),
+            registry=self._registry,
+        )
+        self._breaker = self._gauge(
+            "gateway_engine_breaker_open",
+            "1 where an engine of the role failed again and again, and its requests are refused for a while.",
+            ("role",),
         )
         self._batch = Histogram(
             "gateway_engine_batch_rows",
@@ -135,6 +148,19 @@ class Metrics:
             ("model", "kind", "outcome"),
             registry=self._registry,
         )
+        self._swaps = Counter(
+            "gateway_swaps",
+            "Exchanges of a serving engine, by how they ended: done, or the error's code.",
+            ("model", "way", "outcome"),
+            registry=self._registry,
+        )
+        self._swap_gap = Histogram(
+            "gateway_swap_gap_seconds",
+            "For so long a swap left a model without an engine that takes requests; 0 where both engines fit.",
+            ("model", "way"),
+            buckets=_GAP_BUCKETS_S,
+            registry=self._registry,
+        )
 
     def request_finished(
         self,
@@ -168,6 +194,10 @@ class Metrics:
 
     def request_refused(self, scheduling_class: SchedulingClass, reason: RefusalReason) -> None:
         self._refusals.labels(scheduling_class.value, reason.value).inc()
+
+    def request_runs_again(self, scheduling_class: SchedulingClass) -> None:
+        """Count a request whose engine crashed under it, and which begins anew."""
+        self._again.labels(scheduling_class.value).inc()
 
     def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
         """Observe what one message of an engine says that its steps did; `before` is what the last one counted."""
@@ -203,15 +233,15 @@ class Metrics:
         self._memory.clear()
         self._up.clear()
         self._load.clear()
+        self._breaker.clear()
         for role, views in by_role.items():
             if views or role is Role.INCUMBENT:
                 self._observe_role(role, views)
         if on_demand and not by_role[Role.INCUMBENT]:
             self._up.labels(Role.INCUMBENT.value).set(1)
 
-    def engine_restarted(self, *, role: Role, reason: str) -> None:
-        """Count a restart: `exited`, `hung`, `load_failed`, or the name of the signal that ended it, in lower case."""
-        self._restarts.labels(role.value, reason if reason in _RESTART_REASONS else _OTHER).inc()
+    def engine_failed(self, *, role: Role, reason: FailureReason) -> None:
+        self._failures.labels(role.value, reason.value).inc()
 
     def incumbent_changed(self, *, model: str, variant: str, digest: str) -> None:
         """State who answers for a model; its earlier incumbent's series ends. From here on the model has its label."""
@@ -234,6 +264,11 @@ class Metrics:
         labels = (self._model(promotion.model), promotion.kind.value, promotion.outcome.value)
         self._promotions.labels(*labels).inc()
 
+    def swap_finished(self, *, model: str, way: SwapWay, outcome: str, gap_s: float) -> None:
+        """Count a swap that ended; `outcome` is `done` or an error's code."""
+        self._swaps.labels(self._model(model), way.value, outcome).inc()
+        self._swap_gap.labels(self._model(model), way.value).observe(gap_s)
+
     def render(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
@@ -241,6 +276,7 @@ class Metrics:
     def _observe_role(self, role: Role, engines: Sequence[EngineView]) -> None:
         ready = bool(engines) and all(engine.state is EngineState.READY for engine in engines)
         self._up.labels(role.value).set(int(ready))
+        self._breaker.labels(role.value).set(int(any(engine.breaker is BreakerState.OPEN for engine in engines)))
         loads_s = [engine.load_time_s for engine in engines if engine.load_time_s is not None]
         if loads_s:
             self._load.labels(role.value).set(max(loads_s))

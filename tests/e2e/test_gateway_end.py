@@ -1,8 +1,13 @@
 """How `gateway serve` and its engines end: by a signal, by a crash, by having been killed."""
 
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -11,7 +16,8 @@ import psutil
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.support.programs import PATIENCE_S, RunningGateway, gateway_serving, wait_until
+from gateway.fleet.leftovers import Leftovers
+from tests.support.programs import PATIENCE_S, RunningGateway, environment, gateway_serving, program, wait_until
 from tests.support.scripted_model import write_scripted_model
 
 MODEL = """
@@ -34,10 +40,14 @@ AT_ONCE_S = 8.0
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Generator[RunningGateway]:
-    environ = {"GATEWAY__ENGINE__RESTART_BACKOFF_INITIAL_S": "1", "GATEWAY__ENGINE__STOP_TIMEOUT_S": "1"}
-    model = write_scripted_model(tmp_path / "tutor", MODEL)
-    with gateway_serving(tmp_path, "--model", model, environ=environ) as gateway:
+    with gateway_of(tmp_path) as gateway:
         yield gateway
+
+
+def gateway_of(home: Path, **environ: str) -> AbstractContextManager[RunningGateway]:
+    quick = {"GATEWAY__ENGINE__RESTART_BACKOFF_INITIAL_S": "1", "GATEWAY__ENGINE__STOP_TIMEOUT_S": "1"}
+    model = write_scripted_model(home / "tutor", MODEL)
+    return gateway_serving(home, "--model", model, environ=quick | environ)
 
 
 @pytest.fixture
@@ -82,6 +92,61 @@ def test_a_second_sigterm_ends_at_once(gateway: RunningGateway, client: openai.O
     assert not engine.is_running()
 
 
+def test_who_has_not_ended_at_the_limit_of_the_drain_is_told(tmp_path: Path) -> None:
+    one_row = {"GATEWAY__ENGINE__MAX_ROWS": "1", "GATEWAY__SERVER__DRAIN_TIMEOUT_S": "1"}
+    with gateway_of(tmp_path, **one_row) as gateway, ThreadPoolExecutor() as pool:
+        body = {"model": "tutor", "messages": ask("HANG")}
+        url = f"{gateway.url}/v1/chat/completions"
+        with httpx.stream("POST", url, json=body | {"stream": True}, timeout=PATIENCE_S) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            waiting = pool.submit(httpx.post, url, json=body, timeout=PATIENCE_S)
+            wait_until(lambda: gateway.get("/admin/engines").json()[0]["queued"] == 1)
+            gateway.process.send_signal(signal.SIGTERM)
+            events = [line for line in lines if line.startswith("data: ")]
+        refused = waiting.result(PATIENCE_S)
+        assert '"code":"shutting_down"' in events[-1]
+        assert sum('"error"' in event for event in events) == 1
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert gateway.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_model_loads_ends_with_0_and_the_start_has_ended_what_a_crash_left(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Leftovers(tmp_path / "state").note(orphan.pid)
+    slow = write_scripted_model(tmp_path / "tutor", "load_delay_s = 60.0")
+    command = [program("gateway"), "serve", "--port", "0", "--state-dir", tmp_path / "state", "--model", slow]
+    process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL)
+    try:
+        notes = tmp_path / "state" / "engines"
+        assert orphan.wait(PATIENCE_S) == -signal.SIGKILL
+        wait_until(lambda: any(notes.iterdir()))
+        engine = psutil.Process(int(next(notes.iterdir()).stem))
+        process.send_signal(number)
+        assert process.wait(AT_ONCE_S) == 0
+        assert not _runs(engine)
+        assert list(notes.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start ends it")
+def test_an_engine_that_is_stopped_or_hangs_does_not_outlive_a_gateway_that_is_killed(
+    gateway: RunningGateway, client: openai.OpenAI
+) -> None:
+    engine = engine_process(gateway)
+    stream = client.chat.completions.create(model="tutor", messages=ask("HANG"), stream=True)
+    next(iter(stream))
+    engine.suspend()
+    gateway.process.kill()
+    wait_until(lambda: not _runs(engine), patience_s=5)
+
+
 def test_a_gateway_that_is_killed_leaves_no_engine(gateway: RunningGateway, client: openai.OpenAI) -> None:
     engine = engine_process(gateway)
     client.chat.completions.create(model="tutor", messages=ask("Hello"))
@@ -107,7 +172,17 @@ def test_an_engine_that_is_killed_under_a_stream_is_one_terminal_event_and_a_res
     assert "SIGKILL" in unready.text
     assert gateway.get("/health").status_code == 200
     wait_until(lambda: gateway.get("/ready").status_code == 200)
-    assert 'gateway_engine_restarts_total{reason="sigkill",role="incumbent"} 1.0' in gateway.get("/metrics").text
+    assert 'gateway_engine_failures_total{reason="killed",role="incumbent"} 1.0' in gateway.get("/metrics").text
+    (line,) = [line for line in gateway.log.splitlines() if "engine_failed" in line]
+    told = json.loads(line)
+    assert (told["reason"], told["signal_name"], told["role"], told["loading"]) == (
+        "killed",
+        "SIGKILL",
+        "incumbent",
+        False,
+    )
+    assert (told["request_count"], told["restart_in_s"] > 0) == (1, True)
+    assert told["memory"]["active_bytes"] > 0
     answer = client.chat.completions.create(model="tutor", messages=ask("Hello"))
     assert answer.choices[0].message.content == "All is well."
 

@@ -55,7 +55,7 @@ async def fleet_of(
         queue=queue or QueueSettings(),
         memory=memory or MemorySettings(),
     )
-    fleet = Fleet(settings, environ=os.environ, on_exit=lambda _spec, _exit: None, metrics=Metrics())
+    fleet = Fleet(settings, environ=os.environ, on_failure=lambda _spec, _exit: None, metrics=Metrics())
     try:
         yield fleet
     finally:

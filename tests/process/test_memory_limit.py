@@ -66,7 +66,7 @@ async def test_the_peak_stays_inside_the_limit_and_would_not_by_itself(tmp_path:
             ),
         )
         environ = engine_environment(os.environ, find_blas())
-        fleet = Fleet(settings, environ=environ, on_exit=lambda _spec, _exit: None, metrics=Metrics())
+        fleet = Fleet(settings, environ=environ, on_failure=lambda _spec, _exit: None, metrics=Metrics())
         try:
             peaks.append(await run_load(fleet, spec))
         finally:

@@ -12,6 +12,7 @@ from gateway.contracts.evaluations import (
     Evaluation,
     Grade,
     Metric,
+    Profile,
     Role,
     SuiteRef,
     System,
@@ -95,6 +96,8 @@ def make_evaluation(
     categories: Sequence[str] | None = None,
     criteria: Sequence[Criterion] = SEED_CRITERIA,
     min_pairs: int = 10,
+    profile: Profile = "seed",
+    families: Sequence[str] | None = None,
 ) -> Evaluation:
     """Return a record without judgements: of each system, by name, its result on each case; the incumbent is first."""
     named = systems or [
@@ -102,6 +105,7 @@ def make_evaluation(
     ]
     count = len(next(iter(results.values())))
     of_case = list(categories or ["a"] * count)
+    families_of_case = list(families or [""] * count)
     trials = [
         make_trial(
             case * len(named) + position,
@@ -125,13 +129,20 @@ def make_evaluation(
             categories={category: category.upper() for category in dict.fromkeys(of_case)},
             measures=(Metric.FIELD_ACCESS,),
         ),
-        profile="seed",
+        profile=profile,
         criteria=tuple(criteria),
         min_pairs=min_pairs,
         seed=0,
         environment=Environment(platform="test", processor="test", memory_bytes=GIB, versions={}),
         cases=tuple(
-            CaseRef(id=f"case-{case:03}", category=of_case[case], digest="c" * 64, prompt="?", expectation="!")
+            CaseRef(
+                id=f"case-{case:03}",
+                category=of_case[case],
+                family=families_of_case[case],
+                digest="c" * 64,
+                prompt="?",
+                expectation="!",
+            )
             for case in range(count)
         ),
         systems=tuple(named),

@@ -98,7 +98,7 @@ class FakeGateway:
                 model="tutor",
                 incumbent=self.views["incumbent"].digest,
                 revision=4,
-                gate=GatePolicy(suite="mini", tag="demo"),
+                gate=GatePolicy(suite="mini", tag="demo", profile="seed"),
             )
         ]
 

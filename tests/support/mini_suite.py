@@ -9,7 +9,7 @@ def write_mini_suite(parent: Path, *, name: str = "mini", count: int = 12, seed:
     directory = parent / name
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "suite.toml").write_text(
-        f'name = "{name}"\npurpose = "A test."\nseed = {seed}\n[categories]\nsums = "Sums"\n'
+        f'name = "{name}"\npurpose = "A test."\nseed = {seed}\nprofile = "seed"\n[categories]\nsums = "Sums"\n'
     )
     cases = (
         {

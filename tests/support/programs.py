@@ -35,6 +35,11 @@ def run(
     )
 
 
+def program(name: str) -> Path:
+    """Return the path of an installed program."""
+    return _SCRIPTS / name
+
+
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the test's environment without the developer's own settings, and with state kept below `home`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}

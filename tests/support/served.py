@@ -90,7 +90,9 @@ async def _start(gateway: Gateway, registry: Registry, models: Sequence[Path]) -
         view = await gateway.register_variant(RegisterVariant(source=str(model)))
         references[model.name] = view.reference
         gateway.adopt(
-            await registry.create_deployment(model.name, incumbent=view.digest, gate=GatePolicy(suite="smoke"))
+            await registry.create_deployment(
+                model.name, incumbent=view.digest, gate=GatePolicy(suite="smoke", profile="seed")
+            )
         )
     await gateway.load_incumbents()
     return references

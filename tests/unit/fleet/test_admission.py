@@ -1,7 +1,7 @@
 """Rules of the lines before an engine's rows."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -232,6 +232,7 @@ class Seen:
     engine: int
     tokens: int
     entered_s: float
+    alone: bool = False
     measured: bool = False
 
 
@@ -259,17 +260,22 @@ class AdmissionMachine(RuleBasedStateMachine):
             ticket for ticket, it in self.seen.items() if (it.engine, it.scheduling_class) == (engine, scheduling_class)
         ]
 
-    @rule(engine=st.integers(0, 1), scheduling_class=st.sampled_from(SchedulingClass), tokens=st.integers(1, 3000))
-    def enter(self, engine: int, scheduling_class: SchedulingClass, tokens: int) -> None:
+    @rule(
+        engine=st.integers(0, 1),
+        scheduling_class=st.sampled_from(SchedulingClass),
+        tokens=st.integers(1, 3000),
+        alone=st.sampled_from([False, False, True]),
+    )
+    def enter(self, engine: int, scheduling_class: SchedulingClass, tokens: int, *, alone: bool = False) -> None:
         ticket = next(self.tickets)
         before = len(self.lined_up(engine, scheduling_class))
-        refused = self.engines[engine].enter(ticket, scheduling_class, now_s=self.now_s)
+        refused = self.engines[engine].enter(ticket, scheduling_class, now_s=self.now_s, alone=alone)
         if refused is not None:
             assert before >= POLICIES[scheduling_class].max_queued
             assert refused.retry_after_s >= 1
             return
         assert before < POLICIES[scheduling_class].max_queued + self.engines[engine].capacity
-        self.seen[ticket] = Seen(scheduling_class, engine, tokens, self.now_s)
+        self.seen[ticket] = Seen(scheduling_class, engine, tokens, self.now_s, alone)
 
     @precondition(lambda self: any(not it.measured for it in self.seen.values()))
     @rule(data=st.data())
@@ -296,6 +302,18 @@ class AdmissionMachine(RuleBasedStateMachine):
     @rule(engine=st.integers(0, 1), capacity=st.sampled_from([0, 3]))
     def crash_or_restart(self, engine: int, capacity: int) -> None:
         self.engines[engine].capacity = capacity
+        self.admit()
+
+    @rule(engine=st.integers(0, 1))
+    def lose_all_rows(self, engine: int) -> None:
+        """Everybody who ran stands where it stood, before those who came later."""
+        self.engines[engine].capacity = 0
+        for ticket in [ticket for ticket, it in self.running.items() if it.engine == engine]:
+            self.engines[engine].requeue(ticket)
+            self.seen[ticket] = replace(self.running.pop(ticket), measured=False)
+        self.seen = dict(sorted(self.seen.items()))  # tickets are given in the order of coming
+        self.engines[engine].settle()
+        self.largest[engine] = 0
         self.admit()
 
     @rule(elapsed_s=st.sampled_from([0.5, 12.0, 31.0]))
@@ -345,6 +363,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         for index, admission in enumerate(self.engines):
             running = [it for it in self.running.values() if it.engine == index]
             assert admission.running_count == len(running) <= 3
+            assert len(running) <= 1 or not any(it.alone for it in running)
             assert sum(it.scheduling_class is EVALUATION for it in running) <= 1
             for scheduling_class in SchedulingClass:
                 assert admission.waiting_count_of(scheduling_class) == len(self.lined_up(index, scheduling_class))

@@ -8,6 +8,7 @@ from gateway.fleet.budget import (
     Holding,
     Machine,
     longest_row_tokens,
+    memory_is_back,
     never_fits,
     planned_kv_bytes,
     resident_bytes,
@@ -98,3 +99,13 @@ def test_a_request_that_can_never_fit_is_told_the_arithmetic_and_nothing_of_cont
     assert "context" not in words
     for figure in ("16385 tokens of 96 KiB", "3.05 GiB", "24.00 GiB", "20.00 GiB", "1.00 GiB", "leave 3.00 GiB"):
         assert figure in words
+
+
+@given(held=st.integers(1, 64 * GIB), before=st.integers(0, 64 * GIB), needed=st.integers(0, 64 * GIB))
+def test_memory_is_back_where_it_suffices_or_has_grown_by_what_was_held(held: int, before: int, needed: int) -> None:
+    def back(now: int) -> bool:
+        return memory_is_back(needed_bytes=needed, held_bytes=held, before_bytes=before, now_bytes=now)
+
+    assert back(before + held)
+    assert back(needed)
+    assert back(before) == (before >= needed)

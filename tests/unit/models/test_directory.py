@@ -91,6 +91,10 @@ def test_an_older_architectures_names_are_read(model: Path) -> None:
 def test_advised_sampling_is_the_default(model: Path) -> None:
     (model / "generation_config.json").write_text('{"temperature": 0.6, "top_p": 0.95, "eos_token_id": 2}')
     assert read(model).sampling == SamplingDefaults(temperature=0.6, top_p=0.95)
+    (model / "generation_config.json").write_text(
+        '{"temperature": null, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.05}'
+    )
+    assert read(model).sampling == SamplingDefaults(top_k=20, min_p=0.05, repetition_penalty=1.05)
 
 
 def test_the_template_is_taken_from_where_the_model_keeps_it(model: Path) -> None:
@@ -203,7 +207,17 @@ def test_a_quantisation_without_its_numbers_is_refused(model: Path, quantization
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("temperature", -1), ("temperature", "hot"), ("top_p", 1.1), ("top_p", True)]
+    ("key", "value"),
+    [
+        ("temperature", -1),
+        ("temperature", "hot"),
+        ("top_p", 1.1),
+        ("top_p", True),
+        ("top_k", 1.5),
+        ("top_k", -1),
+        ("min_p", 2),
+        ("repetition_penalty", 0),
+    ],
 )
 def test_an_impossible_advice_is_refused(model: Path, key: str, value: object) -> None:
     (model / "generation_config.json").write_text(json.dumps({key: value}))

@@ -1,0 +1,189 @@
+"""`gateway status` and `gateway engines`: ask a running gateway, and show the answer to a person or to a script."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.contracts.admin import BreakerState, EngineView
+from gateway.contracts.chat import ErrorBody
+from gateway.contracts.digests import short
+from gateway.contracts.status import StatusView
+from gateway.errors import StartError
+
+Form = Literal["table", "json"]
+T = TypeVar("T")
+
+_TIMEOUT_S = 10.0
+_GIB = 1024**3
+_PLAIN_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+_UNIT_S = (("d", 86400), ("h", 3600), ("min", 60))
+
+_gateway_option = click.option(
+    "--gateway",
+    "url",
+    envvar="GATEWAY_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The gateway's address; its key is read from GATEWAY_API_KEY.",
+)
+_form_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For a person or for a script.",
+)
+
+
+@click.command("engines")
+@_gateway_option
+@_form_option
+def engines_command(url: str, form: Form) -> None:
+    """Show the loaded engines: since when, memory, rows, queue, restarts."""
+    body = _get(url, "/admin/engines")
+    engines = _decoded(body, tuple[EngineView, ...], url)
+    _show(body, form, lambda: [_engines(engines)] if engines else ["No engine is loaded."])
+
+
+@click.command("status")
+@_gateway_option
+@_form_option
+def status_command(url: str, form: Form) -> None:
+    """Show what is served, what is loaded, and how full the machine is."""
+    body = _get(url, "/admin/status")
+    status = _decoded(body, StatusView, url)
+    _show(body, form, lambda: _status(status))
+
+
+def _get(url: str, path: str) -> bytes:
+    """Return the body of the answer. Raises StartError, one sentence with the remedy."""
+    if not url.startswith(("http://", "https://")):
+        raise StartError(f"The gateway's address {url!r} must start with http:// or https://.")
+    key = os.environ.get("GATEWAY_API_KEY")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(f"{url.rstrip('/')}{path}", headers=headers)  # noqa: S310 - checked above
+    # A proxy named in the environment has no business here.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=_TIMEOUT_S) as response:
+            return response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise StartError(f"{url} refuses: {_message(error)}") from error
+    except (OSError, ValueError) as error:
+        raise StartError(
+            f"No gateway answers at {url}; start one with `gateway serve`, or name another with --gateway."
+        ) from error
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        return msgspec.json.decode(error.read(), type=ErrorBody).error.message
+    except msgspec.DecodeError:
+        return f"HTTP status {error.code} without an explanation; is it this version's gateway?"
+
+
+def _decoded(body: bytes, kind: type[T], url: str) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise StartError(f"{url} gave an answer that cannot be read; is it this version's gateway?") from error
+
+
+def _show(body: bytes, form: Form, parts: Callable[[], Sequence[Table | str]]) -> None:
+    if form == "json":
+        click.echo(msgspec.json.format(body, indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    for part in parts():
+        console.print(part, markup=False)
+
+
+def _status(status: StatusView) -> Sequence[Table | str]:
+    memory = status.memory
+    waiting = ", ".join(f"{count} {name}" for name, count in status.queued.items() if count) or "none"
+    return [
+        f"{'' if status.ready else 'NOT READY: '}{status.detail} (pid {status.pid}, up {_duration(status.uptime_s)})",
+        f"requests: {status.running} running; waiting: {waiting}",
+        f"memory: {_gib(memory.planned_bytes)} planned and {_gib(memory.used_bytes)} used of {_gib(memory.limit_bytes)}"
+        f", {_gib(memory.reserve_bytes)} of it kept free; {_gib(memory.available_bytes)} available"
+        f"{'; NEAR THE LIMIT' if memory.near_limit else ''}",
+        _table(
+            ("model", "incumbent", "revision", "engine", "state"),
+            (
+                (
+                    each.model,
+                    each.incumbent,
+                    str(each.revision),
+                    short(each.engine_digest),
+                    "changing" if each.changing else each.problem or ("on demand" if each.on_demand else "ready"),
+                )
+                for each in status.deployments
+            ),
+            title="Deployments",
+        ),
+        _engines(status.engines) if status.engines else "No engine is loaded.",
+    ]
+
+
+def _engines(engines: Iterable[EngineView]) -> Table:
+    header = ("engine", "variants", "state", "up", "rows", "queued", "active", "peak", "footprint", "predicted")
+    return _table(
+        (*header, "restarts", "detail"),
+        (
+            (
+                short(engine.engine_digest),
+                ", ".join(engine.variants),
+                engine.state,
+                _duration(engine.uptime_s),
+                f"{engine.rows}/{engine.max_rows}",
+                str(engine.queued),
+                _gib(engine.memory.active_bytes),
+                _gib(engine.memory.peak_bytes),
+                _gib(engine.memory.footprint_bytes),
+                _gib(engine.predicted_bytes),
+                str(engine.restarts),
+                _detail(engine),
+            )
+            for engine in engines
+        ),
+        title="Engines",
+    )
+
+
+def _detail(engine: EngineView) -> str:
+    breaker = f"breaker {engine.breaker.replace('_', ' ')}" if engine.breaker is not BreakerState.CLOSED else ""
+    failure = f"last failure: {engine.last_failure}" if engine.last_failure is not None else ""
+    return "; ".join(filter(None, (breaker, failure, engine.detail)))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # text, because a name or an engine's last words may look like markup
+    return table
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:.2f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length_s in _UNIT_S:
+        if seconds >= length_s:
+            return f"{seconds / length_s:.1f} {unit}"
+    return f"{seconds:.0f} s"
