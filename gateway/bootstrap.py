@@ -55,7 +55,9 @@ async def bootstrap(
 def gate_policy(settings: GateSettings, *, state_dir: Path) -> GatePolicy:
     """Return the policy of a new Deployment: what the settings say, else the suite, else the seed."""
     manifest = find_suite_manifest(settings.suite, state_dir=state_dir)
-    criteria, min_pairs = settings.criteria, settings.min_pairs
+    criteria, min_pairs, profile = settings.criteria, settings.min_pairs, settings.profile
+    if profile is None:
+        profile = manifest.profile if manifest else "full"
     if criteria is None:
         criteria = manifest.effective_criteria() if manifest else SEED_CRITERIA
     if min_pairs is None:
@@ -64,9 +66,10 @@ def gate_policy(settings: GateSettings, *, state_dir: Path) -> GatePolicy:
         suite=settings.suite,
         suite_digest=settings.suite_digest,
         tag=settings.tag,
-        profile=settings.profile,
+        profile=profile,
         criteria=criteria,
         min_pairs=min_pairs,
+        heldout_per_family=manifest.heldout.per_family if manifest and manifest.heldout else 0,
         max_age_s=settings.max_age_s,
     )
 

@@ -7,13 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
-from gateway.fleet.client import Generation
+from gateway.fleet.generation import Generation
 from gateway.wire import Submit, TokenDelta
 
 Open = Callable[[int], AbstractAsyncContextManager[Generation]]
 """Runs the choice of that index; entering waits for the engine's yes, leaving frees its row."""
 
 _SEED_BITS = 63
+_AT_ONCE = 8
+"""Choices of one request that stand in line or hold rows: of many prompts the later come when earlier ones end."""
 
 
 def choice_submit(submit: Submit, index: int, *, request_id: str) -> Submit:
@@ -35,14 +37,17 @@ def derived_seed(seed: int, index: int) -> int:
 class Choices:
     """Deltas of all choices, as they come, each with the index of its choice."""
 
-    def __init__(self, open_choice: Open, count: int) -> None:
+    def __init__(self, open_choice: Open, count: int, *, prompts: int = 1) -> None:
+        """Each of the prompts has as many choices, those of the first come first."""
         self.count = count
         self.prompt_tokens = 0
-        """Of the one prompt that all choices share."""
+        """Of the prompts that have begun, each counted once for all choices that share it."""
+        self._per_prompt = count // prompts
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._open = open_choice
         self._news: asyncio.Queue[tuple[int, TokenDelta] | Exception] = asyncio.Queue(maxsize=1)
         """Bounded: while the reader is slow, what a choice has to say merges into one delta behind it."""
-        self._accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, TokenDelta]]:
@@ -63,7 +68,7 @@ class Choices:
     async def begin(self) -> None:
         """Wait for the engine's yes to the first choice, or raise its no."""
         self._tasks.append(asyncio.create_task(self._run(0)))
-        self.prompt_tokens = await self._accepted
+        await self._accepted
 
     async def end(self) -> None:
         """Cancel what still runs."""
@@ -74,9 +79,11 @@ class Choices:
     async def _run(self, index: int) -> None:
         # Each choice leaves its row by itself: rows that wait for one another's choices would wait for ever.
         try:
-            async with self._open(index) as generation:
+            async with self._at_once, self._open(index) as generation:
+                if index % self._per_prompt == 0:
+                    self.prompt_tokens += generation.prompt_tokens
                 if not self._accepted.done():
-                    self._accepted.set_result(generation.prompt_tokens)
+                    self._accepted.set_result(None)
                 async for delta in generation:
                     await self._news.put((index, delta))
         except Exception as error:  # noqa: BLE001 - handed to whoever reads, in another task
@@ -100,13 +107,16 @@ class OneChoice:
 
 
 @asynccontextmanager
-async def run_choices(open_choice: Open, count: int) -> AsyncGenerator[Choices | OneChoice]:
-    """Run the choices. Entering waits for the engine's yes to the first, leaving early cancels them."""
+async def run_choices(open_choice: Open, count: int, *, prompts: int = 1) -> AsyncGenerator[Choices | OneChoice]:
+    """Run `count` choices, as many of each prompt.
+
+    Entering waits for the engine's yes to the first, leaving early cancels them.
+    """
     if count == 1:
         async with open_choice(0) as generation:
             yield OneChoice(generation)
         return
-    choices = Choices(open_choice, count)
+    choices = Choices(open_choice, count, prompts=prompts)
     try:
         await choices.begin()
         yield choices

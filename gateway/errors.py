@@ -10,9 +10,12 @@
     |   +-- QueueFull
     |   +-- NotReady            starting, restarting, shutting down
     |   +-- MemoryPressure      it does not fit beside what is loaded
+    |   +-- SwapAbandoned       the old engine's answers did not end in time, or its memory did not come back
+    |   +-- CutBySwap           the answer's engine had to make room for another
     +-- EngineError             the engine failed while it held the request
     |   +-- EngineCrashed
     |   +-- EngineStartFailed
+    |   +-- EngineDiffers       what it has loaded is not what it was told to load
     |   +-- EngineFault         the engine lives; this request met an error inside it
     +-- GateError               the registry or the gate says no
     |   +-- RevisionConflict
@@ -81,6 +84,14 @@ class MemoryPressure(UnavailableError):
     default_code = ErrorCode.MEMORY_PRESSURE
 
 
+class SwapAbandoned(UnavailableError):
+    default_code = ErrorCode.SWAP_ABANDONED
+
+
+class CutBySwap(UnavailableError):
+    default_code = ErrorCode.CUT_BY_SWAP
+
+
 class EngineError(GatewayError):
     default_code = ErrorCode.ENGINE_CRASHED
 
@@ -91,6 +102,10 @@ class EngineCrashed(EngineError):
 
 class EngineStartFailed(EngineError):
     default_code = ErrorCode.ENGINE_START_FAILED
+
+
+class EngineDiffers(EngineError):
+    default_code = ErrorCode.ENGINE_DIFFERS
 
 
 class EngineFault(EngineError):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.contracts.chat import ChatRequest
+from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.variants import SamplingDefaults
 from gateway.errors import InvalidRequest
 from gateway.wire import Sampling
@@ -10,17 +11,19 @@ from gateway.wire import Sampling
 _BIAS_LIMIT = 100
 
 
-def sampling_of(request: ChatRequest, defaults: SamplingDefaults) -> Sampling:
+def sampling_of(request: ChatRequest | CompletionRequest, defaults: SamplingDefaults) -> Sampling:
     """Raises InvalidRequest where `logit_bias` names something that is no token id or goes beyond its range."""
     return Sampling(
         temperature=defaults.temperature if request.temperature is None else request.temperature,
         top_p=defaults.top_p if request.top_p is None else request.top_p,
-        top_k=max(request.top_k or 0, 0),
-        min_p=request.min_p or 0.0,
+        top_k=defaults.top_k if request.top_k is None else max(request.top_k, 0),
+        min_p=defaults.min_p if request.min_p is None else request.min_p,
         seed=request.seed,
         presence_penalty=request.presence_penalty or 0.0,
         frequency_penalty=request.frequency_penalty or 0.0,
-        repetition_penalty=1.0 if request.repetition_penalty is None else request.repetition_penalty,
+        repetition_penalty=(
+            defaults.repetition_penalty if request.repetition_penalty is None else request.repetition_penalty
+        ),
         logit_bias=_logit_bias(request.logit_bias or {}),
     )
 

@@ -15,8 +15,7 @@ _ANY_OBJECT = b'{"type": "object"}'
 def grammar_of(request: ChatRequest) -> GrammarSpec | None:
     """Return the grammar, None where any text will do.
 
-    Raises InvalidRequest where the request asks for what a whole document under a schema cannot be. Whether the
-    schema itself can be held to, the engine says.
+    Raises InvalidRequest where the schema is nested too deeply. Whether it can be held to, the engine says.
     """
     match request.response_format:
         case None | TextFormat():
@@ -29,15 +28,4 @@ def grammar_of(request: ChatRequest) -> GrammarSpec | None:
                     f"`{_PARAM}.json_schema.schema` is nested more than {MAX_SCHEMA_DEPTH} levels deep.", param=_PARAM
                 )
             source = _ANY_OBJECT if asked.schema is None else msgspec.json.encode(asked.schema)
-    if request.stop:
-        raise InvalidRequest(
-            f"`stop` does not go with this `{_PARAM}`: a document that is cut at a stop string is not whole.",
-            param="stop",
-        )
-    if request.tools and request.tool_choice != "none":
-        raise InvalidRequest(
-            f"`tools` do not go with this `{_PARAM}`: the answer is a document, or calls. Set `tool_choice` to `none`, "
-            f"or leave `{_PARAM}` out.",
-            param=_PARAM,
-        )
     return GrammarSpec(kind=GrammarKind.JSON_SCHEMA, source=source.decode(), param=_PARAM)

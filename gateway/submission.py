@@ -41,25 +41,33 @@ def submit_of(request_id: str, variant: Variant, request: ChatRequest) -> Submit
     system = variant.prompt.system
     if system is not None and messages[0].role != "system":
         messages.insert(0, WireMessage("system", system))
-    stop = (request.stop,) if isinstance(request.stop, str) else request.stop or ()
     asked = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
-    limit = variant.limits.max_completion_tokens
-    if asked is not None and limit is not None and asked > limit:
-        raise InvalidRequest(
-            f"max_completion_tokens is {asked}; this model gives {limit} at most.", param="max_completion_tokens"
-        )
+    if asked is not None:
+        field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+        check_completion_tokens(asked, variant, field=field)
     return Submit(
         request_id=request_id,
         messages=tuple(messages),
         template_arguments=_template_arguments(variant, request),
         tools=tool_use(request),
         max_completion_tokens=asked,
-        completion_limit=limit,
-        stop=stop,
+        completion_limit=variant.limits.max_completion_tokens,
+        stop=stop_strings(request.stop),
         sampling=sampling_of(request, variant.sampling),
         grammar=grammar_of(request),
         top_logprobs=top_logprobs_of(request),
     )
+
+
+def stop_strings(stop: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else stop or ()
+
+
+def check_completion_tokens(asked: int, variant: Variant, *, field: str) -> None:
+    """Raise InvalidRequest where a request asks for more tokens than the Variant ever gives."""
+    most = min(variant.limits.max_completion_tokens or variant.engine.context_length, variant.engine.context_length)
+    if asked > most:
+        raise InvalidRequest(f"`{field}` is {asked}; this model gives {most} tokens at most.", param=field)
 
 
 # --- messages ---

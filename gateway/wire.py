@@ -14,9 +14,11 @@ import msgspec
 from gateway.contracts.admin import EngineMemory, PrefixCacheCounts
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.error_codes import ErrorCode
+from gateway.contracts.files import FileState
 from gateway.contracts.logprobs import TokenLogprob
 from gateway.contracts.scoring import TokenScore
 from gateway.contracts.tools import FunctionTool, ToolCall
+from gateway.contracts.variants import EngineSpec
 
 _LENGTH = struct.Struct("!I")
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -48,6 +50,11 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is exactly one call, with arguments that match the function's schema."""
     parallel: bool
     """False ends the answer with its first call."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether the arguments of a call are held to a schema where none is demanded."""
+        return any(tool.function.strict for tool in self.tools)
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,18 +102,24 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     request_id: str
     messages: tuple[WireMessage, ...]
     template_arguments: dict[str, bool | int | float | str]
+    prompt: str | tuple[int, ...] | None = None
+    """A text to continue as it stands, or its tokens, in place of messages: nothing is parted from the answer."""
+    echo: bool = False
+    """Whether the prompt is told first, with its log-probabilities where these are asked for."""
     max_completion_tokens: int | None
-    """None takes what the context leaves, up to `completion_limit`."""
+    """0 only of an echo: nothing is generated. None takes what the context leaves, up to `completion_limit`."""
     completion_limit: int | None
     tools: ToolUse | None = None
     stop: tuple[str, ...]
     sampling: Sampling = Sampling()
     grammar: GrammarSpec | None = None
-    """What the answer must match; it ends where the grammar does."""
+    """What the answer must match, unless it is calls of `tools`; it ends where the grammar does."""
     top_logprobs: int | None = None
     """How many tokens to name beside each that was drawn; None asks for no log-probabilities at all."""
     prefix_cache: bool = True
     """Whether KV is shared with other requests that begin the same."""
+    urgent: bool = True
+    """Whether somebody waits for the answer, so that the engine favours it over others."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
@@ -118,6 +131,28 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
     messages: tuple[WireMessage, ...]
     template_arguments: dict[str, bool | int | float | str]
     top_k: int
+
+
+class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
+    """Answer the tokens of a text, or of messages; nothing is kept."""
+
+    request_id: str
+    text: str | None
+    """None takes the messages."""
+    messages: tuple[WireMessage, ...]
+    template_arguments: dict[str, bool | int | float | str]
+    tools: tuple[FunctionTool, ...]
+    opens_answer: bool
+    """Whether the messages end where the assistant's answer begins."""
+    special_tokens: bool
+    """Whether the tokenizer puts round the text what it puts round any."""
+
+
+class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):
+    """Answer the text of tokens; nothing is kept."""
+
+    request_id: str
+    tokens: tuple[int, ...]
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
@@ -138,7 +173,12 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
     """Exit with status 0 as soon as the running step ends."""
 
 
-ToEngine = Submit | Score | Start | Cancel | Stop
+class Identify(msgspec.Struct, frozen=True, kw_only=True, tag="identify"):
+    """Say what is loaded."""
+
+
+Request = Submit | Score | Tokenize | Detokenize
+ToEngine = Request | Start | Cancel | Identify | Stop
 
 
 # --- from the engine ---
@@ -172,6 +212,14 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, tag="accepted"):
     prompt_tokens: int
     max_tokens: int
     """That it may generate at most: what was asked, else what the context leaves. 0 of a Score."""
+
+
+class Tokenized(msgspec.Struct, frozen=True, kw_only=True, tag="tokenized"):
+    """The only answer to a Tokenize or a Detokenize that is not rejected."""
+
+    request_id: str
+    tokens: tuple[int, ...] = ()
+    text: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True, tag="rejected"):
@@ -232,6 +280,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     prefix_cache: PrefixCacheCounts = PrefixCacheCounts()
 
 
+class Echoed(msgspec.Struct, frozen=True, kw_only=True, tag="echoed"):
+    """A completion's prompt, or a part of it, before its first token."""
+
+    delta: TokenDelta
+    """The prompt's first token, before which nothing stands, has the log-probability 0."""
+
+
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag="scored"):
     """The next scores of a request, in order; of a long one there are many."""
 
@@ -248,7 +303,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     message: str
 
 
-FromEngine = Ready | LoadFailed | Accepted | Rejected | Step | Scored | Fault
+class Identity(msgspec.Struct, frozen=True, kw_only=True, tag="identity"):
+    """What this process has loaded, as it knows it itself."""
+
+    spec: EngineSpec
+    files: tuple[FileState, ...]
+    """Those that it opened, as they were before it did."""
+
+
+FromEngine = Ready | LoadFailed | Accepted | Rejected | Tokenized | Step | Echoed | Scored | Fault | Identity
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_engine = msgspec.msgpack.Decoder[ToEngine](ToEngine).decode

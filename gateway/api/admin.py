@@ -22,8 +22,10 @@ from gateway.contracts.admin import (
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Evaluation
 from gateway.contracts.scoring import ScoreRequest, ScoreView
+from gateway.contracts.status import StatusView
 from gateway.service import Gateway
 from gateway.settings import KeyRole
+from gateway.status import status_of
 
 _registration = BodyDecoder(RegisterVariant)
 _load = BodyDecoder(LoadRequest)
@@ -64,6 +66,12 @@ async def list_engines(gateway: NamedDependency[Gateway]) -> tuple[EngineView, .
 async def unload_engine(reference: FromPath[str], gateway: NamedDependency[Gateway]) -> None:
     """Unload a Variant's engine; refused where a Deployment serves it."""
     await gateway.unload_engine(reference)
+
+
+@get("/admin/status")
+async def show_status(gateway: NamedDependency[Gateway]) -> StatusView:
+    """Show what is served and loaded, and how full the machine is."""
+    return status_of(gateway)
 
 
 @get("/admin/deployments")
@@ -130,6 +138,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     load_engine,
     list_engines,
     unload_engine,
+    show_status,
     list_deployments,
     show_deployment,
     score,

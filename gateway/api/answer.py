@@ -1,72 +1,79 @@
-"""Answer one chat request: generate, and send the completion whole or as it comes."""
+"""Answer one generating request: generate, and send the completion whole or as it comes."""
 
 import time
 import uuid
-from collections import defaultdict
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
-from gateway.api.completion import choice_of, finish_reason_of, usage_of
-from gateway.api.disconnect import unless_disconnected
+from gateway.api.completion import finish_reason_of, usage_of
+from gateway.api.disconnect import ReaderStalled, unless_disconnected
 from gateway.api.errors import as_gateway_error, encode_error
 from gateway.api.event_stream import EventStream
+from gateway.api.form import Form, Head
 from gateway.api.record import RequestRecord
-from gateway.api.sse import DONE, ChunkEncoder, event
-from gateway.contracts.chat import ChatCompletion, ChatRequest, Usage
+from gateway.api.sse import DONE, event
+from gateway.contracts.chat import ChatRequest, Usage
+from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.digests import short
 from gateway.routing import Route
 from gateway.service import Gateway
-from gateway.wire import TokenDelta, merged
+from gateway.wire import TokenDelta
 
 _encoder = msgspec.json.Encoder()
 _JSON = [(b"content-type", b"application/json")]
 
 
-class ChatAnswer:
+class Answer:
     """The answer to one request, as the ASGI application that Litestar calls to send it.
 
     Litestar's own `Stream` watches for a client that leaves while events are sent; not before the first one, nor while
     an answer is made that is sent whole.
     """
 
-    def __init__(self, gateway: Gateway, route: Route, request: ChatRequest, record: RequestRecord) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        route: Route,
+        request: ChatRequest | CompletionRequest,
+        form: Form,
+        record: RequestRecord,
+    ) -> None:
         self._gateway = gateway
         self._route = route
         self._request = request
+        self._form = form
         self._record = record
-        self._completion_id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._completion_id = f"{form.id_prefix}{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._system_fingerprint = short(route.variant.digest)
         self._lasts: dict[int, TokenDelta] = {}
-        """Each choice's latest delta, by index: it counts all of the choice's tokens."""
-        self._token_count = 0
-        """Of all choices."""
+        """Each choice's latest delta, by index: it counts all of the choice's tokens. Of an answer that is sent whole,
+        the last says all."""
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; raise what goes wrong before anything is sent, while the answer can have its own status."""
         self._record.completion_id = self._completion_id
+        self._record.stream = bool(self._request.stream)
         answer = self._send_events(send) if self._request.stream else self._send_whole(send)
-        if not await unless_disconnected(answer, receive):
-            self._record.disconnected = True
+        try:
+            if not await unless_disconnected(answer, receive):
+                self._record.disconnected = True
+        except ReaderStalled:
+            # The server closes the connection of an answer that is left unfinished.
+            self._record.stalled = True
+        finally:
+            if self._lasts:
+                self._record.completion_tokens = sum(last.completion_tokens for last in self._lasts.values())
 
     async def _send_whole(self, send: Send) -> None:
-        said: defaultdict[int, list[TokenDelta]] = defaultdict(list)
-        async with self._gateway.generate(self._route, self._request) as choices:
+        async with self._gateway.generate(self._route, self._request) as (route, choices):
+            self._answered_by(route)
             self._record.prompt_tokens = choices.prompt_tokens
             async for index, delta in choices:
                 self._note(index, delta)
-                said[index].append(delta)
-        logprobs = bool(self._request.logprobs)
-        completion = ChatCompletion(
-            id=self._completion_id,
-            created=self._created,
-            model=self._route.model,
-            system_fingerprint=self._system_fingerprint,
-            choices=tuple(choice_of(index, merged(said[index]), logprobs=logprobs) for index in sorted(said)),
-            usage=self._usage(),
-        )
-        body = _encoder.encode(completion)
+            self._record.prompt_tokens = choices.prompt_tokens
+        body = _encoder.encode(self._form.whole(self._head(), self._lasts, self._usage()))
         headers = [*_JSON, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -78,21 +85,20 @@ class ChatAnswer:
         client raises at the error and reads no further, and to a client that skips what it does not know, `[DONE]`
         would say that the text is complete.
         """
-        options = self._request.stream_options
-        chunks = ChunkEncoder(
-            completion_id=self._completion_id,
-            created=self._created,
-            model=self._route.model,
-            system_fingerprint=self._system_fingerprint,
-            include_usage=options is not None and options.include_usage,
-        )
-        async with EventStream(send, self._gateway.settings.server.keep_alive_interval_s) as stream:
+        chunks = self._form.chunks(self._head())
+        server = self._gateway.settings.server
+        async with EventStream(
+            send, server.keep_alive_interval_s, stall_limit_s=server.stalled_reader_timeout_s
+        ) as stream:
             try:
-                async with self._gateway.generate(self._route, self._request) as choices:
+                async with self._gateway.generate(self._route, self._request) as (route, choices):
+                    if self._answered_by(route):
+                        chunks = self._form.chunks(self._head())
                     self._record.prompt_tokens = choices.prompt_tokens
                     async for index, delta in choices:
                         self._note(index, delta)
                         await stream.send(chunks.delta(index, delta))
+                    self._record.prompt_tokens = choices.prompt_tokens
                 for last in self._lasts.values():
                     finish_reason_of(last)
             except Exception as exception:
@@ -105,12 +111,31 @@ class ChatAnswer:
             else:
                 await stream.end(chunks.usage(self._usage()) + DONE)
 
+    def _answered_by(self, route: Route) -> bool:
+        """Note which route the request took in the end; return whether it is another than it was sent on."""
+        self._record.answered = True
+        if route is self._route:
+            return False
+        self._route = route
+        self._system_fingerprint = short(route.variant.digest)
+        self._record.routed(route)
+        return True
+
+    def _head(self) -> Head:
+        return Head(
+            id=self._completion_id,
+            created=self._created,
+            model=self._route.model,
+            system_fingerprint=self._system_fingerprint,
+        )
+
     def _note(self, index: int, delta: TokenDelta) -> None:
-        before = self._lasts.get(index)
         self._lasts[index] = delta
-        self._token_count += delta.completion_tokens - (before.completion_tokens if before else 0)
-        self._record.tokens_came(self._token_count)
-        self._record.finish_reason = delta.finish_reason or self._record.finish_reason
+        if delta.completion_tokens:  # else it is the prompt's echo
+            self._record.token_came()
+        if delta.finish_reason is not None:
+            self._record.finish_reason = delta.finish_reason
 
     def _usage(self) -> Usage:
-        return usage_of(self._record.prompt_tokens or 0, *self._lasts.values())
+        lasts = [last for _, last in sorted(self._lasts.items())]
+        return usage_of(self._record.prompt_tokens or 0, *lasts, prompts_count=self._form.prompts_count)

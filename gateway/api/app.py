@@ -8,7 +8,7 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from gateway.api import admin, chat, health, models
+from gateway.api import admin, chat, completions, health, models, tokens
 from gateway.api.auth import access_guard
 from gateway.api.disconnect import ClientDisconnected
 from gateway.api.errors import answer_error, answer_nobody
@@ -20,6 +20,9 @@ from gateway.settings import is_loopback
 
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     chat.create_chat_completion,
+    completions.create_completion,
+    tokens.tokenize,
+    tokens.detokenize,
     models.list_models,
     models.retrieve_model,
     health.health,

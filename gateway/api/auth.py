@@ -25,8 +25,11 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/openapi.json"): None,
     # Open where the gateway is bound to loopback.
     ("GET", _METRICS): KeyRole.CHAT,
-    # With a variant header it needs more: see chat.py.
+    # With a variant header these four need more: see asked_route.py.
     ("POST", "/v1/chat/completions"): KeyRole.CHAT,
+    ("POST", "/v1/completions"): KeyRole.CHAT,
+    ("POST", "/tokenize"): KeyRole.CHAT,
+    ("POST", "/detokenize"): KeyRole.CHAT,
     ("GET", "/v1/models"): KeyRole.CHAT,
     ("GET", "/v1/models/{model}"): KeyRole.CHAT,
     ("GET", "/admin/variants"): KeyRole.EVALUATION,
@@ -35,6 +38,7 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/admin/engines"): KeyRole.EVALUATION,
     ("POST", "/admin/engines"): KeyRole.EVALUATION,
     ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/status"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
     ("POST", "/admin/score"): KeyRole.EVALUATION,

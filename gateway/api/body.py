@@ -114,6 +114,9 @@ class BodyDecoder(Generic[StructT]):
         name = f"`{path}`" if path else "The body"
         code = ErrorCode.INVALID_VALUE
         if match := _WRONG_TYPE.fullmatch(sentence):
+            if match["expected"] == "null":
+                message = f"{name} is not offered by this gateway; leave it out."
+                return InvalidRequest(message, code=ErrorCode.UNKNOWN_PARAMETER, param=path or None)
             code = ErrorCode.INVALID_TYPE
             message = f"{name} must be {_plain(match['expected'])}"
             message += f", not {_plain(match['found'])}." if match["found"] else "."

@@ -38,17 +38,20 @@ def finish_reason_of(said: TokenDelta) -> FinishReason:
     return said.finish_reason
 
 
-def usage_of(prompt_tokens: int, *lasts: TokenDelta) -> Usage:
-    """Return what was used, from the prompt, which is counted once, and the last delta of each choice.
+def usage_of(prompt_tokens: int, *lasts: TokenDelta, prompts_count: int = 1) -> Usage:
+    """Return what was used, from the prompts, each counted once, and the last delta of each choice, in order.
 
-    Of several choices the first to compute the prompt leaves it to the others; that one says what was cached before.
+    Of a prompt's choices the first to compute it leaves it to the others; that one says what was cached before.
     """
+    per_prompt = max(1, len(lasts) // prompts_count)
+    of_prompts = [lasts[start : start + per_prompt] for start in range(0, len(lasts), per_prompt)]
+    cached_tokens = sum(min(last.cached_tokens for last in of_one) for of_one in of_prompts)
     completion_tokens = sum(last.completion_tokens for last in lasts)
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=min((last.cached_tokens for last in lasts), default=0)),
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=cached_tokens),
         completion_tokens_details=CompletionTokensDetails(
             reasoning_tokens=sum(last.reasoning_tokens for last in lasts)
         ),

@@ -10,6 +10,10 @@ class ClientDisconnected(Exception):
     """The client closed the connection before it had sent its request. Nobody reads the answer."""
 
 
+class ReaderStalled(Exception):
+    """The client keeps the connection and does not read its answer. It is given up."""
+
+
 async def unless_disconnected(work: Coroutine[None, None, None], receive: Receive) -> bool:
     """Run `work` to its end, or cancel it and return False as soon as the client is gone.
 

@@ -27,6 +27,8 @@ class ErrorRow(NamedTuple):
     """OpenAI's coarse class, which its client libraries show."""
 
 
+_OFFERED = ("/v1/", "/tokenize", "/detokenize")
+"""Where the routes begin that a client looks for."""
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
 
@@ -38,6 +40,7 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.UNKNOWN_PARAMETER: ErrorRow(400, _INVALID),
     ErrorCode.CONTEXT_LENGTH_EXCEEDED: ErrorRow(400, _INVALID),
     ErrorCode.REQUEST_TOO_LARGE: ErrorRow(413, _INVALID),
+    ErrorCode.REQUEST_CRASHES_ENGINE: ErrorRow(400, _INVALID),
     ErrorCode.INVALID_API_KEY: ErrorRow(401, _INVALID),
     ErrorCode.PERMISSION_DENIED: ErrorRow(403, _INVALID),
     ErrorCode.NOT_FOUND: ErrorRow(404, _INVALID),
@@ -49,9 +52,13 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.NOT_READY: ErrorRow(503, _SERVER),
     ErrorCode.SHUTTING_DOWN: ErrorRow(503, _SERVER),
     ErrorCode.MEMORY_PRESSURE: ErrorRow(503, _SERVER),
+    ErrorCode.SWAP_ABANDONED: ErrorRow(503, _SERVER),
+    ErrorCode.CUT_BY_SWAP: ErrorRow(503, _SERVER),
     ErrorCode.ENGINE_CRASHED: ErrorRow(500, _SERVER),
     ErrorCode.ENGINE_FAULT: ErrorRow(500, _SERVER),
     ErrorCode.ENGINE_START_FAILED: ErrorRow(503, _SERVER),
+    ErrorCode.ENGINE_FAILING: ErrorRow(503, _SERVER),
+    ErrorCode.ENGINE_DIFFERS: ErrorRow(503, _SERVER),
     ErrorCode.REVISION_CONFLICT: ErrorRow(409, _INVALID),
     ErrorCode.PROMOTION_REFUSED: ErrorRow(409, _INVALID),
     ErrorCode.EVALUATION_EXISTS: ErrorRow(409, _INVALID),
@@ -63,6 +70,7 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
 _PERMANENT = frozenset(code for code, row in TABLE.items() if row.status == 409) | {  # noqa: PLR2004 - HTTP's own number
     ErrorCode.MEMORY_PRESSURE,
     ErrorCode.ENGINE_START_FAILED,
+    ErrorCode.ENGINE_DIFFERS,
 }
 """Where nothing says when to ask again, asking is of no use: these stay refused until the caller has read and changed
 something. The openai client would repeat a 409 and a 503 twice."""
@@ -112,7 +120,7 @@ def _refusal(exception: HTTPException) -> GatewayError | None:
     """Return our error for a request that Litestar refuses, or None where the fault is not the client's."""
     match exception:
         case NotFoundException():
-            offered = ", ".join(f"{method} {path}" for method, path in ACCESS if path.startswith("/v1/"))
+            offered = ", ".join(f"{method} {path}" for method, path in ACCESS if path.startswith(_OFFERED))
             return NotFound(f"There is no such route here; this gateway offers {offered}.")
         case MethodNotAllowedException():
             allowed = (exception.headers or {}).get("allow", "another one")

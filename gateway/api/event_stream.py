@@ -1,4 +1,4 @@
-"""The body of a streamed answer: opened by its first event, and kept alive while nothing comes."""
+"""The body of a streamed answer: opened by its first event, kept alive while nothing comes, cut where nobody reads."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import Self
 
 from litestar.types import Send
 
+from gateway.api.disconnect import ReaderStalled
 from gateway.api.sse import KEEP_ALIVE
 
 _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
@@ -18,24 +19,37 @@ class EventStream:
 
     Nothing goes out before the first event or the first comment is due, so that an answer that fails at once has an
     HTTP status of its own.
+
+    A client that does not read makes `send` wait, once the server's buffer (uvicorn's, 64 KiB) and the system's are
+    full. What has come for it meanwhile waits in one merging slot. When an event has waited for `stall_limit_s`,
+    whatever the task does that entered the context ends in ReaderStalled.
     """
 
-    def __init__(self, send: Send, interval_s: float) -> None:
+    def __init__(self, send: Send, interval_s: float, *, stall_limit_s: float) -> None:
         self._send = send
         self._interval_s = interval_s
+        self._stall_limit_s = stall_limit_s
+        self._owner: asyncio.Task[object] | None = None
+        self._stalled = False
         self._opened = False
+        self._write_began_s = 0.0
         self._last_sent_s = time.monotonic()
         self._sending = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._keeping = asyncio.create_task(self._keep_alive())
+        self._owner = asyncio.current_task()
+        self._keeping = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop_comments()
+        if self._stalled and isinstance(error, asyncio.CancelledError) and self._owner is not None:
+            if self._owner.uncancel() > 0:  # somebody else has cancelled it too
+                return
+            raise ReaderStalled from error
 
     async def send(self, data: bytes) -> None:
         """Send whole events; nothing where there are none."""
@@ -54,19 +68,39 @@ class EventStream:
 
     async def _write(self, data: bytes, *, more: bool) -> None:
         async with self._sending:
+            self._write_began_s = time.monotonic()
             if not self._opened:
                 self._opened = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
             self._last_sent_s = time.monotonic()
 
-    async def _keep_alive(self) -> None:
+    async def _keep(self) -> None:
+        """Send a comment whenever one is due, until the reader stalls.
+
+        It looks once an interval: a timeout around each event would be a timer for every token of every stream.
+        """
         while True:
-            due_s = self._last_sent_s + self._interval_s
-            if (wait_s := due_s - time.monotonic()) > 0:
-                await asyncio.sleep(wait_s)
+            now_s = time.monotonic()
+            if self._sending.locked():
+                wait_s = self._write_began_s + self._stall_limit_s - now_s
             else:
+                wait_s = self._last_sent_s + self._interval_s - now_s
+            if wait_s > 0:
+                await asyncio.sleep(min(wait_s, self._interval_s))
+            elif self._sending.locked() or not await self._comment():
+                break
+        self._stalled = True
+        if self._owner is not None:
+            self._owner.cancel()
+
+    async def _comment(self) -> bool:
+        """Send a comment; return whether that came to an end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._stall_limit_s):
                 await self._write(KEEP_ALIVE, more=True)
+                return True
+        return False
 
     async def _stop_comments(self) -> None:
         if self._keeping is None:

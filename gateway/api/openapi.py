@@ -1,6 +1,7 @@
 """The OpenAPI document: written from the handlers' signatures and the Structs that decode and encode the bodies."""
 
 import inspect
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -13,15 +14,28 @@ from litestar.handlers import HTTPRouteHandler
 from gateway.api.errors import TABLE
 from gateway.contracts.admin import LoadRequest, PromotionRequest, RegisterVariant
 from gateway.contracts.chat import ChatCompletion, ChatCompletionChunk, ChatRequest, ErrorBody
+from gateway.contracts.completions import CompletionRequest, TextCompletion
 from gateway.contracts.evaluations import Evaluation
 from gateway.contracts.scoring import ScoreRequest
+from gateway.contracts.tokens import DetokenizeRequest, TokenizeRequest
 
 PATH = "/openapi.json"
 _CHAT = "/v1/chat/completions"
+_COMPLETIONS = "/v1/completions"
+_STREAMED: Mapping[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
+    _CHAT: (ChatCompletion, ChatCompletionChunk),
+    _COMPLETIONS: (TextCompletion, TextCompletion),
+}
+"""What is answered whole, and what each event of a stream holds."""
+_PINNED = frozenset({_CHAT, _COMPLETIONS, "/tokenize", "/detokenize"})
+"""Where a header may say which Variant answers."""
 _REFERENCE = "#/components/schemas/{name}"
 
 BODIES: Mapping[str, type[msgspec.Struct]] = {
     _CHAT: ChatRequest,
+    _COMPLETIONS: CompletionRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
     "/admin/variants": RegisterVariant,
     "/admin/engines": LoadRequest,
     "/admin/score": ScoreRequest,
@@ -35,7 +49,7 @@ _WITH_BODY = frozenset({400})
 _LOADS = frozenset({404, 422, 429, 503})
 """Of what may load an engine or wait for one."""
 _ERRORS: Mapping[tuple[str, str], frozenset[int]] = {
-    ("POST", _CHAT): _LOADS | {409},
+    **{("POST", path): _LOADS | {409} for path in _PINNED},
     ("GET", "/ready"): frozenset(),
     ("POST", "/admin/variants"): _LOADS | {409},
     ("GET", "/admin/variants/{reference}"): frozenset({409}),
@@ -77,7 +91,7 @@ def document_route(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
 
 def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     """Return the document as JSON values."""
-    types = [ErrorBody, ChatCompletion, ChatCompletionChunk, *BODIES.values()]
+    types = [ErrorBody, *itertools.chain(*_STREAMED.values()), *BODIES.values()]
     paths: dict[str, dict[str, Any]] = {}
     pending: list[tuple[dict[str, Any], Any]] = []
     for handler in handlers:
@@ -128,7 +142,7 @@ def _parameters(handler: HTTPRouteHandler, path: str) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name, _ in _PARAMETER.findall(path)
     ]
-    if path == _CHAT:
+    if path in _PINNED:
         about = "`name@digest` of the Variant that is to answer; with keys, the role `evaluation` is needed."
         parameters.append(
             {"name": "x-gateway-variant", "in": "header", "description": about, "schema": {"type": "string"}}
@@ -146,10 +160,11 @@ def _success(method: str, path: str) -> dict[str, Any]:
         answered["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if path == PATH:
         answered["content"] = {"application/json": {"schema": {"type": "object"}}}
-    if path == _CHAT:
-        chunks = "Events whose data are ChatCompletionChunks, then `[DONE]`; or an ErrorBody, and nothing after it."
+    if path in _STREAMED:
+        whole, chunk = (kind.__name__ for kind in _STREAMED[path])
+        chunks = f"Events whose data are {chunk}s, then `[DONE]`; or an ErrorBody, and nothing after it."
         answered["content"] = {
-            "application/json": {"schema": {"$ref": _REFERENCE.format(name=ChatCompletion.__name__)}},
+            "application/json": {"schema": {"$ref": _REFERENCE.format(name=whole)}},
             "text/event-stream": {"schema": {"type": "string", "description": chunks}},
         }
     if path == "/ready":

@@ -16,9 +16,11 @@ from gateway.contracts.evaluations import Role
 from gateway.routing import Route
 from gateway.telemetry.metrics import Metrics
 
-CHAT_PATH = "/v1/chat/completions"
+GENERATING = frozenset({("POST", "/v1/chat/completions"), ("POST", "/v1/completions")})
+"""Routes whose requests are counted and timed."""
+HTTP_OK = 200
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that left before its answer; nothing is sent with it."""
+"""nginx's status for a client that left before its answer, or would not read it; nothing is sent with it."""
 
 _UNLOGGED = frozenset({"/health", "/ready", "/metrics"})
 """Probes and scrapes come every few seconds and say nothing of the service."""
@@ -39,11 +41,15 @@ class RequestRecord:
     status: int | None = None
     code: ErrorCode | None = None
     disconnected: bool = False
-    # Of a chat request, as far as it came.
+    stalled: bool = False
+    """The client did not read its stream, and it was cut off."""
+    # Of a request that an engine answers, as far as it came.
     completion_id: str | None = None
     model: str | None = None
     variant: str | None = None
     role: Role | None = None
+    answered: bool = False
+    """Whether its variant is known for good: before it has a row, the incumbent may change."""
     stream: bool | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -58,12 +64,12 @@ class RequestRecord:
         self.model = route.model
         self.variant = route.variant.reference
         self.role = route.role
+        self.answered = self.answered or route.pinned
 
-    def tokens_came(self, completion_tokens: int) -> None:
-        """Note that there are so many tokens now, of all choices together."""
+    def token_came(self) -> None:
+        """Note when the first one was there."""
         if self.time_to_first_token_s is None:
             self.time_to_first_token_s = self.age_s
-        self.completion_tokens = completion_tokens
 
 
 def record_of(scope: Scope) -> RequestRecord:
@@ -85,7 +91,8 @@ async def name_response(message: Message, scope: Scope) -> None:
         (b"x-request-id", record.request_id.encode()),
         (b"openai-processing-ms", str(round(record.age_s * 1000)).encode()),
     ]
-    if record.variant is not None:
+    # A stream that is opened while it waits has the status before it is known who answers; its chunks say that.
+    if record.variant is not None and (record.answered or record.status != HTTP_OK):
         headers.append((b"x-gateway-variant", record.variant.encode()))
     message["headers"] = [*message["headers"], *headers]
 
@@ -112,10 +119,10 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
 
 def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
     duration_s = record.age_s
-    status = CLIENT_CLOSED_REQUEST if record.disconnected else record.status or 500
+    status = CLIENT_CLOSED_REQUEST if record.disconnected or record.stalled else record.status or 500
     path = _path(scope)
     method = cast("HTTPScope", scope)["method"]
-    if (method, path) == ("POST", CHAT_PATH):
+    if (method, path) in GENERATING:
         metrics.request_finished(
             model=record.model,
             role=record.role,
@@ -133,7 +140,7 @@ def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
         "variant": record.variant,
         "role": record.role,
         "status": status,
-        "code": "client_disconnected" if record.disconnected else record.code,
+        "code": _code(record),
         "stream": record.stream,
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
@@ -143,6 +150,12 @@ def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
     }
     known = {name: fact for name, fact in facts.items() if fact is not None}
     _log.info("request_finished", request_id=record.request_id, method=method, path=path, **known)
+
+
+def _code(record: RequestRecord) -> str | None:
+    if record.disconnected:
+        return "client_disconnected"
+    return "client_stalled" if record.stalled else record.code
 
 
 def _path(scope: Scope) -> str:

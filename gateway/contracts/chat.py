@@ -17,7 +17,7 @@ from gateway.contracts.tools import FunctionTool, ToolCall, ToolCallDelta, ToolC
 TokenCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
-TopP = Annotated[float, Meta(gt=0, le=1)]
+TopP = Annotated[float, Meta(ge=0, le=1)]
 ChoiceCount = Annotated[int, Meta(ge=1, le=8)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=20)]
@@ -44,6 +44,7 @@ class ReasoningEffort(enum.StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     XHIGH = "xhigh"
+    MAX = "max"
 
     @property
     def thinks(self) -> bool:
@@ -52,8 +53,8 @@ class ReasoningEffort(enum.StrEnum):
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
     """Accepted without effect: the gateway pads nothing."""
 
 
@@ -100,10 +101,20 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     user: str | None = None
     metadata: Metadata | None = None
     store: bool | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
+    # OpenAI's, and not offered here: null, which some clients send for what they do not set, is all that they may be.
+    audio: None = None
+    function_call: None = None
+    functions: None = None
+    modalities: None = None
+    moderation: None = None
+    prediction: None = None
+    prompt_cache_options: None = None
+    prompt_cache_retention: None = None
+    web_search_options: None = None
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):

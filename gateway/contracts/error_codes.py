@@ -18,6 +18,7 @@ class ErrorCode(enum.StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
     VARIANT_NOT_FOUND = "variant_not_found"
+    REQUEST_CRASHES_ENGINE = "request_crashes_engine"
     # The model's files are not what they should be.
     MODEL_UNREADABLE = "model_unreadable"
     # The request may succeed later.
@@ -25,8 +26,12 @@ class ErrorCode(enum.StrEnum):
     NOT_READY = "not_ready"
     SHUTTING_DOWN = "shutting_down"
     MEMORY_PRESSURE = "memory_pressure"
+    SWAP_ABANDONED = "swap_abandoned"
+    CUT_BY_SWAP = "cut_by_swap"
     ENGINE_CRASHED = "engine_crashed"
     ENGINE_START_FAILED = "engine_start_failed"
+    ENGINE_FAILING = "engine_failing"
+    ENGINE_DIFFERS = "engine_differs"
     # The engine lives; this one request met an error inside it.
     ENGINE_FAULT = "engine_fault"
     # The gate.

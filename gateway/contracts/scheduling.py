@@ -22,3 +22,7 @@ class RefusalReason(enum.StrEnum):
     """It waited as long as its class may."""
     MEMORY = "memory"
     """It can never fit."""
+    BREAKER = "breaker"
+    """Its engine failed again and again, and rests."""
+    QUARANTINE = "quarantine"
+    """It had crashed the engine, alone."""

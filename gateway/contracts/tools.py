@@ -15,7 +15,7 @@ class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     parameters: dict[str, Any] | None = None
     """JSON Schema of the arguments, an object; None takes no arguments."""
     strict: bool | None = None
-    """Arguments are constrained to the schema wherever a call is demanded, strict or not; see `ToolChoice`."""
+    """Arguments are constrained to the schema, as they are wherever a call is demanded: see `ToolChoice`."""
 
 
 class FunctionTool(

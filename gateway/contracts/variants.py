@@ -101,6 +101,18 @@ class SamplingDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    """0 takes all."""
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+    @property
+    def digest_parts(self) -> dict[str, float]:
+        """What the digest of a Variant is made of: those that came later are a part of it only where they act."""
+        later = {"top_k": self.top_k, "min_p": self.min_p, "repetition_penalty": self.repetition_penalty}
+        without_effect = msgspec.structs.asdict(SamplingDefaults())
+        acting = {name: value for name, value in later.items() if value != without_effect[name]}
+        return {"temperature": self.temperature, "top_p": self.top_p, **acting}
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,7 +137,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             {
                 "engine": self.engine.digest,
                 "prompt": self.prompt,
-                "sampling": self.sampling,
+                "sampling": self.sampling.digest_parts,
                 "limits": self.limits,
             }
         )

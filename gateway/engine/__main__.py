@@ -12,8 +12,9 @@ import msgspec
 
 from gateway.contracts.variants import EngineSpec
 from gateway.engine.handoff import Inbox, Loaded, LoadEnded, Outbox
-from gateway.engine.loading import EngineSettings, LoadError, load
+from gateway.engine.loading import EngineSettings, LoadError, identify, load
 from gateway.engine.loop import Loop
+from gateway.engine.parent import end_with_parent
 from gateway.engine.text import TextThread
 
 LAST_WORDS_TIMEOUT_S = 5.0
@@ -24,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway.engine")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the socket to the parent")
     fd: int = parser.parse_args().fd
+    end_with_parent()
     # Ctrl-C and a supervisor's SIGTERM may reach the whole group; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -37,13 +39,14 @@ def main() -> int:
     thread = threading.Thread(target=text.run, name="text", daemon=True)
     thread.start()
     try:
+        identity = identify(spec)
         model = load(spec, settings)
     except LoadError as error:
         outbox.put(LoadEnded(str(error)))
         thread.join(LAST_WORDS_TIMEOUT_S)
         return 1
     loop = Loop(model.make_runner, inbox, outbox, scorer=model.scorer)
-    outbox.put(Loaded(model.tokenizer, model.ready))
+    outbox.put(Loaded(model.tokenizer, model.ready, identity))
     loop.run()
     return 0
 

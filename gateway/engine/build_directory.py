@@ -1,5 +1,7 @@
 """A model directory that appears whole or not at all, on a disk that can hold it."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,7 +17,8 @@ _MARGIN_BYTES = 64 * 1024 * 1024
 def build_directory(out: Path) -> Generator[Path]:
     """Yield a fresh directory beside `out` that becomes `out` when the block ends well.
 
-    A job that is killed leaves `.NAME.partial`, which the next one clears. One job at a time builds a directory.
+    A job that is killed leaves `.NAME.partial`, which the next one clears, or the next start of a gateway whose state
+    directory it lies in: the lock on it says whether a job is still at work. One job at a time builds a directory.
 
     Raises JobError where `out` is taken or cannot be written.
     """
@@ -25,12 +28,23 @@ def build_directory(out: Path) -> Generator[Path]:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        yield partial
-        partial.rename(out)
+        with _locked(partial):
+            yield partial
+            partial.rename(out)
     except OSError as error:
         raise JobError(f"{out} cannot be written ({error.strerror}); choose another directory.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(directory: Path) -> Generator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refuse_full_disk(out: Path, needed_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """A conversation as a chat template takes it, and, for templates that know no functions, with these told as text."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -25,9 +26,13 @@ For each function call, return a json object with function name and arguments wi
 """The words of Hermes and Qwen, which most open models that call functions have seen."""
 
 
-def turns(messages: Sequence[WireMessage]) -> list[dict[str, Any]]:
-    """Return the messages as the dictionaries that chat templates read; arguments are values there, and not JSON."""
-    return [_turn(message) for message in messages]
+def turns(messages: Sequence[WireMessage], *, id_length: int | None = None) -> list[dict[str, Any]]:
+    """Return the messages as the dictionaries that chat templates read; arguments are values there, and not JSON.
+
+    Where the template insists on a length of calls' ids, others, which a client may have from another model, are
+    replaced, alike in the call and in its answer.
+    """
+    return [_turn(message, id_length) for message in messages]
 
 
 def tell_tools(messages: Sequence[WireMessage], tools: Sequence[FunctionTool]) -> list[WireMessage]:
@@ -54,20 +59,28 @@ def tell_tools(messages: Sequence[WireMessage], tools: Sequence[FunctionTool]) -
     return [WireMessage("system", instructions), *told]
 
 
-def _turn(message: WireMessage) -> dict[str, Any]:
+def _turn(message: WireMessage, id_length: int | None) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning is not None:
         turn["reasoning_content"] = message.reasoning
     if message.tool_calls:
-        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+        turn["tool_calls"] = [
+            {"id": _fitting(call.id, id_length), "type": "function", "function": _function(call)}
+            for call in message.tool_calls
+        ]
     if message.tool_call_id is not None:
-        turn |= {"tool_call_id": message.tool_call_id, "name": message.name}
+        turn |= {"tool_call_id": _fitting(message.tool_call_id, id_length), "name": message.name}
     return turn
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.function.name, "arguments": _arguments(call.function.arguments)}
-    return {"id": call.id, "type": "function", "function": function}
+def _fitting(call_id: str, length: int | None) -> str:
+    if length is None or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:length]
+
+
+def _function(call: ToolCall) -> dict[str, Any]:
+    return {"name": call.function.name, "arguments": _arguments(call.function.arguments)}
 
 
 def _arguments(text: str) -> Any:
@@ -81,7 +94,7 @@ def _arguments(text: str) -> Any:
 def _with_calls(message: WireMessage) -> str:
     """Return the message's text and its calls as the instructions have them."""
     called = [
-        f"{JSON_SYNTAX.start}\n{json.dumps(_call(call)['function'], ensure_ascii=False)}\n{JSON_SYNTAX.end}"
+        f"{JSON_SYNTAX.start}\n{json.dumps(_function(call), ensure_ascii=False)}\n{JSON_SYNTAX.end}"
         for call in message.tool_calls
     ]
     return "\n".join([message.content, *called] if message.content else called)

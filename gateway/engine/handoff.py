@@ -30,6 +30,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
     tokenizer: Tokenizer
     ready: wire.Ready
+    identity: wire.Identity
 
 
 class LoadEnded(msgspec.Struct, frozen=True):

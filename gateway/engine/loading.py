@@ -16,6 +16,7 @@ from gateway.engine.scripted_runner import ScriptedRunner
 from gateway.engine.scripted_scoring import score_scripted
 from gateway.engine.scripted_tokenizer import ScriptedTokenizer
 from gateway.engine.tokenizer import Tokenizer
+from gateway.models.identity import loaded_files
 
 
 class LoadError(Exception):
@@ -47,6 +48,14 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Called again after a step has failed; the weights stay."""
     scorer: Scorer
     ready: wire.Ready
+
+
+def identify(spec: EngineSpec) -> wire.Identity:
+    """Note which files are about to be opened, before they are. Raises LoadError."""
+    try:
+        return wire.Identity(spec=spec, files=loaded_files(spec))
+    except OSError as error:
+        raise LoadError(f"{error.filename} cannot be read ({error.strerror}); restore it.") from error
 
 
 def load(spec: EngineSpec, settings: EngineSettings) -> LoadedModel:

@@ -11,8 +11,10 @@ from gateway.engine.tokenizer import Tokenizer
 class LogprobLedger:
     """The entries of one request that wait for their text: it may be held back as the beginning of a stop string."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, every_token: bool = False) -> None:
+        """With `every_token` those have entries too that are no text, at the end: the one that ended the answer is."""
         self._tokenizer = tokenizer
+        self._every_token = every_token
         self._untold: deque[TokenLogprob] = deque()
         """Their characters are not whole yet."""
         self._waiting: deque[tuple[int, TokenLogprob]] = deque()
@@ -28,7 +30,7 @@ class LogprobLedger:
         if not is_text:
             self._untold.clear()
             return
-        if token.logprob is not None and token.finish_reason is not FinishReason.STOP:
+        if token.logprob is not None and (self._every_token or token.finish_reason is not FinishReason.STOP):
             self._untold.append(describe(token.token, token.logprob, self._tokenizer))
         if not text:
             return
@@ -36,12 +38,18 @@ class LogprobLedger:
         self._waiting.extend((self._length, entry) for entry in self._untold)
         self._untold.clear()
 
-    def release(self, shown: str) -> tuple[TokenLogprob, ...]:
-        """Return the entries whose text is shown with this piece of it: all of it, not a part."""
+    def release(self, shown: str, *, ended: bool = False) -> tuple[TokenLogprob, ...]:
+        """Return the entries whose text is shown with this piece of it: all of it, not a part.
+
+        With `ended` the whole text is shown.
+        """
         self._shown += len(shown)
         released: list[TokenLogprob] = []
         while self._waiting and self._waiting[0][0] <= self._shown:
             released.append(self._waiting.popleft()[1])
+        if ended and self._every_token:
+            released.extend(self._untold)
+            self._untold.clear()
         return tuple(released)
 
 

@@ -31,6 +31,8 @@ class WrappedTokenizer:
         # Not `all_special_ids`: that is only the ones with a role, such as the end of sequence.
         added = wrapper.added_tokens_decoder
         self._special: dict[int, str] = {token: about.content for token, about in added.items() if about.special}
+        ends: frozenset[int] = grammars.end_tokens if grammars else frozenset(wrapper.eos_token_ids)
+        self.special_tokens = {text: token for token, text in self._special.items() if text and token not in ends}
         self._size = len(wrapper)
         # Log-probabilities name the same few tokens over and over.
 
@@ -50,14 +52,21 @@ class WrappedTokenizer:
         messages: Sequence[WireMessage],
         template_arguments: TemplateArguments,
         tools: Sequence[FunctionTool] = (),
+        *,
+        opens_answer: bool = True,
+        special_tokens: bool = False,
     ) -> list[int]:
         if not self.tool_syntax.in_template:
             messages, tools = tell_tools(messages, tools), ()
         arguments = {**template_arguments, "tools": described(tools)} if tools else template_arguments
         try:
             if not self._wrapper.has_chat_template:
-                return list(self._wrapper.encode(plain_chat(messages)))
-            return list(self._wrapper.apply_chat_template(turns(messages), add_generation_prompt=True, **arguments))
+                return list(self._wrapper.encode(plain_chat(messages, opens_answer=opens_answer)))
+            conversation = turns(messages, id_length=self.tool_syntax.id_length)
+            if special_tokens:
+                arguments = {**arguments, "tokenize": False}
+            prompt = self._wrapper.apply_chat_template(conversation, add_generation_prompt=opens_answer, **arguments)
+            return self.encode_text(prompt, special_tokens=True) if special_tokens else list(prompt)
         except jinja2.TemplateError as error:
             raise TemplateError(f"The model's chat template refuses these messages: {error.message}") from error
         except Exception as error:  # A template is a stranger's program, and any error in it is one request's alone.
@@ -65,8 +74,13 @@ class WrappedTokenizer:
                 f"The model's chat template fails on these messages ({type(error).__name__})."
             ) from error
 
-    def encode_text(self, text: str) -> list[int]:
-        return list(self._wrapper.encode(text, add_special_tokens=False))
+    def encode_text(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        return list(self._wrapper.encode(text, add_special_tokens=special_tokens))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        if any(token >= self._size for token in tokens):
+            raise IndexError(max(tokens))
+        return self._wrapper.decode(list(tokens), clean_up_tokenization_spaces=False)
 
     def text_of(self, token: int) -> str:
         if token >= self._size:
@@ -95,10 +109,14 @@ class WrappedTokenizer:
             return False
         return self._wrapper.decode(list(prompt[-_TAIL_TOKENS:])).rstrip().endswith(self.think_tags.start)
 
-    def detokenizer(self, *, calls: bool = False) -> "WrappedDetokenizer":
-        return WrappedDetokenizer(
+    def detokenizer(self, *, calls: bool = False, continues: bool = False) -> "WrappedDetokenizer":
+        made = WrappedDetokenizer(
             self._wrapper.detokenizer, self._special, self._call_marks if calls else self._think_marks, self._size
         )
+        if continues:  # mlx-lm's take a space away while they have said nothing
+            for token in self.encode_text("a"):
+                made.add(token)
+        return made
 
     def _marks(self, texts: Iterable[str]) -> frozenset[int]:
         """Return the special tokens that those marks are made of."""

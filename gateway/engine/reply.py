@@ -25,8 +25,12 @@ class Reply:
         scanner: CallScanner | None = None,
         ledger: LogprobLedger | None = None,
         constraint: Constraint | None = None,
+        has_form: bool = False,
     ) -> None:
-        """Stop strings are looked for in the text alone, neither in reasoning nor in calls."""
+        """Stop strings are looked for in the text alone, neither in reasoning nor in calls.
+
+        `has_form` says that the text is a document: a stop string cuts it as a limit does.
+        """
         self.request_id = request_id
         self.completion_tokens = 0
         """Generated so far, the end-of-sequence token counted."""
@@ -39,6 +43,7 @@ class Reply:
         self._scanner = scanner
         self._ledger = ledger
         self._constraint = constraint
+        self._has_form = has_form
 
     @property
     def fault(self) -> str:
@@ -54,13 +59,14 @@ class Reply:
             self._ledger.add(token, text, is_text=not calls and not (self._splitter and self._splitter.inside))
         shown = self._stops.feed(text)
         if self._stops.matched:
-            self.finish_reason = FinishReason.STOP
+            self.finish_reason = FinishReason.LENGTH if self._has_form else FinishReason.STOP
         elif token.finish_reason or (self._scanner and self._scanner.done):
             shown += self._stops.flush()
             self.finish_reason = token.finish_reason or FinishReason.STOP
         if self.finish_reason is FinishReason.STOP and self._scanner and self._scanner.call_count:
             self.finish_reason = FinishReason.TOOL_CALLS
-        logprobs = self._ledger.release(shown) if self._ledger else ()
+        ended = self.finish_reason is not None and not self._stops.matched
+        logprobs = self._ledger.release(shown, ended=ended) if self._ledger else ()
         return TokenDelta(
             request_id=self.request_id,
             text=shown,
@@ -84,6 +90,9 @@ class Reply:
         """Return the reasoning and the content."""
         if self._splitter is None:
             return "", text
+        if self._scanner and self._scanner.inside and not self._splitter.inside:
+            # The arguments of a call may speak of the tags.
+            return "", self._splitter.flush()[1] + text
         was_inside = self._splitter.inside
         reasoning, content = self._splitter.feed(text)
         self.reasoning_tokens += was_inside or self._splitter.inside

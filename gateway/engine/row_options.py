@@ -1,7 +1,7 @@
 """What only the engine can check of a request's options, because it takes the vocabulary."""
 
 from gateway import wire
-from gateway.engine.call_grammar import call_grammar
+from gateway.engine.call_grammar import calls_in_text, calls_or_document, demanded_call
 from gateway.engine.grammar import Constraint, GrammarError
 from gateway.engine.tokenizer import Tokenizer
 from gateway.engine.window import Refusal
@@ -18,12 +18,33 @@ def check_logit_bias(sampling: wire.Sampling, tokenizer: Tokenizer) -> None:
 
 
 def constraint_of(submit: wire.Submit, tokenizer: Tokenizer) -> Constraint | None:
-    """Return the grammar of a demanded call, else the request's own; None where any text will do. Raises Refusal."""
-    use, grammar = submit.tools, submit.grammar
+    """Return what holds the answer, ready for a row; None where any text will do. Raises Refusal."""
+    demanded = submit.tools is not None and submit.tools.demanded
+    form = None if submit.grammar is None or demanded else _constrain(submit.grammar, tokenizer)
+    if submit.tools is None or not (demanded or form or submit.tools.strict):
+        return form
+    # The form was compiled by itself all the same: so a refusal names the field that it is for.
     try:
-        if use is not None and use.demanded:
-            return tokenizer.constrain(call_grammar(use.tools))
-        return None if grammar is None else tokenizer.constrain(grammar)
+        grammar = _call_grammar(submit, submit.tools, tokenizer)
     except GrammarError as error:
-        param = "tools" if grammar is None else grammar.param
-        raise Refusal(f"`{param}` cannot be held to: {error}.".replace("..", "."), param=param) from error
+        raise _refusal(error, "tools") from error
+    return _constrain(grammar, tokenizer)
+
+
+def _call_grammar(submit: wire.Submit, use: wire.ToolUse, tokenizer: Tokenizer) -> wire.GrammarSpec:
+    if use.demanded:
+        return demanded_call(use.tools)
+    if submit.grammar is not None:
+        return calls_or_document(use, tokenizer.tool_syntax, tokenizer.special_tokens, submit.grammar)
+    return calls_in_text(use.tools, tokenizer.tool_syntax, tokenizer.special_tokens)
+
+
+def _constrain(grammar: wire.GrammarSpec, tokenizer: Tokenizer) -> Constraint:
+    try:
+        return tokenizer.constrain(grammar)
+    except GrammarError as error:
+        raise _refusal(error, grammar.param) from error
+
+
+def _refusal(error: GrammarError, param: str) -> Refusal:
+    return Refusal(f"`{param}` cannot be held to: {error}.".replace("..", "."), param=param)

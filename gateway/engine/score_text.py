@@ -7,6 +7,7 @@ from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.scoring import PositionScore, TokenScore
 from gateway.engine.runner import ScoreSpec
 from gateway.engine.tokenizer import TemplateError, Tokenizer
+from gateway.engine.tokens import check_tokens
 from gateway.engine.window import Refusal
 
 _ASSISTANT = "assistant"
@@ -16,9 +17,7 @@ def score_spec(score: wire.Score, tokenizer: Tokenizer, *, row: int, context_len
     """Check and tokenise what is to be scored. Raises Refusal."""
     if score.tokens is not None:
         tokens, scored_from, param = score.tokens, 1, "tokens"
-        beyond = next((token for token in tokens if token >= tokenizer.size), None)
-        if beyond is not None:
-            raise Refusal(f"{beyond} is no token: the vocabulary has {tokenizer.size}.", param=param)
+        check_tokens(tokens, tokenizer, param=param)
     else:
         tokens, scored_from = _render(score, tokenizer)
         param = "messages"

@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from gateway.contracts.tools import FunctionTool
 from gateway.engine.conversation import tell_tools
@@ -26,12 +27,16 @@ class ScriptedTokenizer:
 
     think_tags = ThinkTags(start="<think>", end="</think>")
     tool_syntax = JSON_SYNTAX
+    special_tokens = MappingProxyType({f"<{role}>": token for role, token in _ROLES.items()})
 
     def encode_chat(
         self,
         messages: Sequence[WireMessage],
         template_arguments: TemplateArguments,
         tools: Sequence[FunctionTool] = (),
+        *,
+        opens_answer: bool = True,
+        special_tokens: bool = False,  # noqa: ARG002 - it puts nothing round a text
     ) -> list[int]:
         tokens: list[int] = []
         for message in tell_tools(messages, tools):
@@ -39,6 +44,8 @@ class ScriptedTokenizer:
                 raise TemplateError(f"The scripted engine knows the roles {', '.join(_ROLES)}.")
             tokens.append(_ROLES[message.role])
             tokens.extend(message.content.encode())
+        if not opens_answer:
+            return tokens
         thinking = self.think_tags.start.encode() if template_arguments.get("enable_thinking") else b""
         return [*tokens, _ROLES["assistant"], *thinking]
 
@@ -46,8 +53,14 @@ class ScriptedTokenizer:
         start = list(self.think_tags.start.encode())
         return list(prompt[-len(start) :]) == start
 
-    def encode_text(self, text: str) -> list[int]:
+    def encode_text(self, text: str, *, special_tokens: bool = False) -> list[int]:  # noqa: ARG002 - as above
         return list(text.encode())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        if any(token >= self.size for token in tokens):
+            raise IndexError(max(tokens))
+        utf8 = b"".join(_SPECIAL[token].encode() if token in _SPECIAL else bytes([token]) for token in tokens)
+        return utf8.decode(errors="replace")
 
     def text_of(self, token: int) -> str:
         if token >= self.size:
@@ -64,7 +77,12 @@ class ScriptedTokenizer:
     def constrain(self, grammar: GrammarSpec) -> Constraint:
         raise GrammarError(f"a scripted engine has no logits to hold to a grammar; leave {grammar.param} out")
 
-    def detokenizer(self, *, calls: bool = False) -> "ScriptedDetokenizer":  # noqa: ARG002 - its marks are bytes anyway
+    def detokenizer(
+        self,
+        *,
+        calls: bool = False,  # noqa: ARG002 - its marks are bytes anyway
+        continues: bool = False,  # noqa: ARG002 - it keeps every space
+    ) -> "ScriptedDetokenizer":
         return ScriptedDetokenizer()
 
 
@@ -80,7 +98,12 @@ class ScriptedDetokenizer:
 
 
 def last_user_text(prompt: Sequence[int]) -> str:
-    """Return the last user message of a prompt that ScriptedTokenizer encoded, or the empty string."""
+    """Return the last user message of a prompt that ScriptedTokenizer encoded, or the empty string.
+
+    A prompt that is no chat, but a text to continue, is returned itself.
+    """
+    if not any(token in _ROLES.values() for token in prompt):
+        prompt = [_ROLES["user"], *prompt]
     starts = [index for index, token in enumerate(prompt) if token == _ROLES["user"]]
     if not starts:
         return ""
@@ -89,4 +112,4 @@ def last_user_text(prompt: Sequence[int]) -> str:
         if token >= END:
             break
         text.append(token)
-    return text.decode()
+    return text.decode(errors="replace")

@@ -9,13 +9,15 @@ import itertools
 import selectors
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import msgspec
 
 from gateway import wire
 from gateway.contracts.error_codes import ErrorCode
+from gateway.contracts.scoring import PositionScore
+from gateway.engine.echo import Echo
 from gateway.engine.handoff import (
     Inbox,
     Loaded,
@@ -28,12 +30,13 @@ from gateway.engine.handoff import (
     StopLoop,
 )
 from gateway.engine.logprobs import LogprobLedger
-from gateway.engine.prompt import prompt_of, scanner_of, splitter_of
+from gateway.engine.prompt import prompt_of, scanner_of, splitter_of, tokens_allowed
 from gateway.engine.reply import Reply
 from gateway.engine.row_options import check_logit_bias, constraint_of
 from gateway.engine.runner import RowSpec, ScoreSpec
 from gateway.engine.score_text import score_spec, with_text
-from gateway.engine.window import Refusal, completion_tokens_allowed
+from gateway.engine.tokens import detokenized, tokenized
+from gateway.engine.window import Refusal
 
 _READ_BYTES = 1024 * 1024
 
@@ -51,8 +54,10 @@ class TextThread:
         self._loaded: Loaded | None = None
         self._ended = False
         self._row_numbers = itertools.count(1)
-        self._parked: dict[str, tuple[RowSpec, Reply]] = {}
+        self._parked: dict[str, tuple[RowSpec, Reply, Echo | None]] = {}
         """Accepted, and not started: the parent decides when there is room for them."""
+        self._echoes: dict[int, Echo] = {}
+        """By the row that scores their prompt."""
         self._replies: dict[int, Reply] = {}
         self._parked_scores: dict[str, ScoreSpec] = {}
         self._scores: dict[int, str] = {}
@@ -114,10 +119,16 @@ class TextThread:
                 self._submit(message)
             case wire.Score():
                 self._score(message)
+            case wire.Tokenize() | wire.Detokenize():
+                self._tokenize(message)
             case wire.Start():
                 self._start(message)
             case wire.Cancel(request_id=request_id):
                 self._cancel(request_id)
+            case wire.Identify():
+                # Before the model is there, nobody asks.
+                if self._loaded is not None:
+                    self._send(self._loaded.identity)
             case wire.Stop():
                 if self._loaded is None:
                     self._hang_up()
@@ -127,11 +138,11 @@ class TextThread:
 
     def _submit(self, submit: wire.Submit) -> None:
         try:
-            spec, reply = self._prepare(submit)
+            spec, reply, echo = self._prepare(submit)
         except Refusal as refusal:
             self._reject(submit.request_id, refusal)
             return
-        self._parked[submit.request_id] = (spec, reply)
+        self._parked[submit.request_id] = (spec, reply, echo)
         self._send(
             wire.Accepted(request_id=submit.request_id, prompt_tokens=len(spec.prompt), max_tokens=spec.max_tokens)
         )
@@ -151,6 +162,15 @@ class TextThread:
         self._parked_scores[score.request_id] = spec
         self._send(wire.Accepted(request_id=score.request_id, prompt_tokens=len(spec.tokens), max_tokens=0))
 
+    def _tokenize(self, asked: wire.Tokenize | wire.Detokenize) -> None:
+        try:
+            tokenizer = self._require_loaded().tokenizer
+            answer = tokenized(asked, tokenizer) if isinstance(asked, wire.Tokenize) else detokenized(asked, tokenizer)
+        except Refusal as refusal:
+            self._reject(asked.request_id, refusal)
+            return
+        self._send(answer)
+
     def _reject(self, request_id: str, refusal: Refusal) -> None:
         self._send(
             wire.Rejected(request_id=request_id, code=refusal.code, message=refusal.message, param=refusal.param)
@@ -164,14 +184,35 @@ class TextThread:
 
     def _start(self, start: wire.Start) -> None:
         if parked := self._parked.pop(start.request_id, None):
-            spec, reply = parked
-            self._replies[spec.row] = reply
-            self._inbox.put(msgspec.structs.replace(spec, max_tokens=min(spec.max_tokens, start.max_tokens)))
+            spec, reply, echo = parked
+            spec = msgspec.structs.replace(spec, max_tokens=min(spec.max_tokens, start.max_tokens))
+            if echo is None:
+                self._begin(spec, reply)
+            else:
+                echo.spec = spec
+                self._start_echo(echo)
         elif score := self._parked_scores.pop(start.request_id, None):
             self._scores[score.row] = start.request_id
             self._inbox.put(score)
 
-    def _prepare(self, submit: wire.Submit) -> tuple[RowSpec, Reply]:
+    def _begin(self, spec: RowSpec, reply: Reply) -> None:
+        self._replies[spec.row] = reply
+        self._inbox.put(spec)
+
+    def _start_echo(self, echo: Echo) -> None:
+        if echo.score is None:
+            self._tell_echo(echo, (), ended=True)
+        else:
+            self._echoes[echo.score.row] = echo
+            self._inbox.put(echo.score)
+
+    def _tell_echo(self, echo: Echo, positions: Sequence[PositionScore], *, ended: bool) -> None:
+        """Tell what is known of the prompt; when that is all, the answer begins."""
+        self._send(wire.Echoed(delta=echo.delta(positions, ended=ended)))
+        if ended and not echo.ends_answer:
+            self._begin(echo.spec, echo.reply)
+
+    def _prepare(self, submit: wire.Submit) -> tuple[RowSpec, Reply, Echo | None]:
         """Check and tokenise a request. Raises Refusal."""
         loaded = self._require_loaded()
         if not all(submit.stop):
@@ -179,12 +220,8 @@ class TextThread:
         tokenizer = loaded.tokenizer
         check_logit_bias(submit.sampling, tokenizer)
         prompt = prompt_of(submit, tokenizer)
-        max_tokens = completion_tokens_allowed(
-            prompt_tokens=len(prompt.tokens),
-            asked=submit.max_completion_tokens,
-            completion_limit=submit.completion_limit,
-            context_length=loaded.ready.context_length,
-        )
+        max_tokens = tokens_allowed(submit, prompt, context_length=loaded.ready.context_length)
+        continues = submit.prompt is not None
         spec = RowSpec(
             row=next(self._row_numbers),
             prompt=prompt.tokens,
@@ -193,21 +230,28 @@ class TextThread:
             constraint=constraint_of(submit, tokenizer),
             top_logprobs=submit.top_logprobs,
             prefix_cache=submit.prefix_cache,
+            urgent=submit.urgent,
         )
         reply = Reply(
             submit.request_id,
-            tokenizer.detokenizer(calls=submit.tools is not None),
+            tokenizer.detokenizer(calls=submit.tools is not None, continues=continues),
             submit.stop,
-            splitter=splitter_of(tokenizer, prompt),
-            scanner=scanner_of(tokenizer, submit.tools),
-            ledger=LogprobLedger(tokenizer) if submit.top_logprobs is not None else None,
+            splitter=splitter_of(tokenizer, submit, prompt),
+            scanner=scanner_of(tokenizer, submit),
+            ledger=LogprobLedger(tokenizer, every_token=continues) if submit.top_logprobs is not None else None,
             constraint=spec.constraint,
+            has_form=submit.grammar is not None,
         )
-        return spec, reply
+        echo = Echo(submit, spec, reply, tokenizer, row=next(self._row_numbers)) if submit.echo else None
+        return spec, reply, echo
 
     def _cancel(self, request_id: str) -> None:
         self._parked.pop(request_id, None)
         self._parked_scores.pop(request_id, None)
+        for row, echo in list(self._echoes.items()):
+            if echo.reply.request_id == request_id:
+                del self._echoes[row]
+                self._inbox.put(Remove(row))
         for row, scored_id in list(self._scores.items()):
             if scored_id == request_id:
                 del self._scores[row]
@@ -276,6 +320,11 @@ class TextThread:
             self._send(fault)
 
     def _send_scores(self, event: ScoreAdvanced) -> None:
+        if (echo := self._echoes.get(event.row)) is not None:
+            if event.ended:
+                del self._echoes[event.row]
+            self._tell_echo(echo, event.positions, ended=event.ended)
+            return
         # One that is not known any more was cancelled.
         if (request_id := self._scores.get(event.row)) is None:
             return
@@ -291,3 +340,5 @@ class TextThread:
                 self._send(wire.Fault(request_id=reply.request_id, message=event.message))
             if request_id := self._scores.pop(row, None):
                 self._send(wire.Fault(request_id=request_id, message=event.message))
+            if echo := self._echoes.pop(row, None):
+                self._send(wire.Fault(request_id=echo.reply.request_id, message=event.message))

@@ -43,21 +43,36 @@ class Tokenizer(Protocol):
     @property
     def tool_syntax(self) -> ToolSyntax: ...
 
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Tokens that no text spells, by what is written for them, without those that end an answer."""
+        ...
+
     def encode_chat(
         self,
         messages: Sequence[WireMessage],
         template_arguments: TemplateArguments,
         tools: Sequence[FunctionTool] = (),
+        *,
+        opens_answer: bool = True,
+        special_tokens: bool = False,
     ) -> list[int]:
-        """Return the prompt, ready for the assistant's answer. Raises TemplateError."""
+        """Return the prompt, ready for the assistant's answer, or ending with the last message. Raises TemplateError.
+
+        With `special_tokens` the tokenizer puts round it what it puts round any text.
+        """
         ...
 
     def ends_in_thought(self, prompt: Sequence[int]) -> bool:
         """Say whether the prompt ends in an open think tag, so that the answer begins with reasoning."""
         ...
 
-    def encode_text(self, text: str) -> list[int]:
-        """Return the tokens of text that follows a prompt: nothing is put before or behind it."""
+    def encode_text(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """Return the tokens of text that follows a prompt: nothing is put before or behind it, unless asked for."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of a prompt, tokens of structure written out. Raises IndexError beyond `size`."""
         ...
 
     def text_of(self, token: int) -> str:
@@ -77,15 +92,18 @@ class Tokenizer(Protocol):
         """Return the grammar, ready for a row. Raises GrammarError."""
         ...
 
-    def detokenizer(self, *, calls: bool = False) -> Detokenizer:
-        """Return a new one. Think tags are text to it, and with `calls` the marks of calls are too."""
+    def detokenizer(self, *, calls: bool = False, continues: bool = False) -> Detokenizer:
+        """Return a new one. Think tags are text to it, and with `calls` the marks of calls are too.
+
+        With `continues` its text goes on from another, so that a space at its beginning is kept.
+        """
         ...
 
 
-def plain_chat(messages: Sequence[WireMessage]) -> str:
+def plain_chat(messages: Sequence[WireMessage], *, opens_answer: bool = True) -> str:
     """Return the prompt for a model without a chat template: each message as its role, a colon and its text.
 
     Messages are parted by an empty line and `assistant:` stands at the end, so a base model has a pattern to continue.
     """
     turns = [f"{message.role}: {message.content}" for message in messages]
-    return "\n\n".join([*turns, "assistant:"])
+    return "\n\n".join([*turns, "assistant:"] if opens_answer else turns)

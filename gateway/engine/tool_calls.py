@@ -13,10 +13,18 @@ class CallScanner:
     text as it stands. White space around calls is no part of the text.
     """
 
-    def __init__(self, syntax: ToolSyntax, use: ToolUse) -> None:
+    def __init__(self, syntax: ToolSyntax, use: ToolUse, *, held: bool = False, first_only: bool = False) -> None:
+        """`held` says that a grammar holds the calls: what is none yet has the mark of its end in an argument.
+
+        `first_only` says that an answer that does not begin with a call has none.
+        """
         self._syntax = syntax
         self._use = use
+        self._held = held
+        self._first_only = first_only
         self._pending = ""
+        self._searched = 0
+        """Characters of a call in which no end is to be looked for any more."""
         self.inside = False
         """Whether what comes next is part of a call."""
         self.call_count = 0
@@ -35,15 +43,23 @@ class CallScanner:
         while not self.done:
             if not self.inside:
                 before, mark, self._pending = split_at_first(self._pending, (self._syntax.start,))
+                if self._first_only and (self._shown or before.strip()):
+                    shown += self._lead(before + (mark or "") + self._pending)
+                    self._pending = ""
+                    break
                 shown += self._lead(before.rstrip() if mark else before)
                 if mark is None:
                     break
                 self.inside = True
-            if not self._syntax.end or (end := self._pending.find(self._syntax.end)) < 0:
+            if not self._syntax.end or (end := self._pending.find(self._syntax.end, self._searched)) < 0:
                 break
-            body, self._pending = self._pending[:end], self._pending[end + len(self._syntax.end) :]
-            self.inside = False
-            if found := self._read(body):
+            body, rest = self._pending[:end], self._pending[end + len(self._syntax.end) :]
+            found = self._read(body)
+            if not found and self._held:
+                self._searched = end + 1
+                continue
+            self.inside, self._pending, self._searched = False, rest, 0
+            if found:
                 calls.extend(found)
             else:
                 shown += self._lead(self._syntax.start + body + self._syntax.end)

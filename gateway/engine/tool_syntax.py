@@ -34,6 +34,20 @@ def parse_json_call(text: str, _tools: list[dict[str, Any]]) -> Any:
     return json.loads(text)
 
 
+class _HeldCall(msgspec.Struct, frozen=True):
+    name: str
+    arguments: msgspec.Raw
+
+
+_decode_held = msgspec.json.Decoder(_HeldCall).decode
+
+
+def parse_held_call(text: str, _tools: list[dict[str, Any]]) -> Any:
+    """Read a call that a grammar let out, its arguments as they are written: JSON's numbers may be beyond Python's."""
+    call = _decode_held(text)
+    return {"name": call.name, "arguments": bytes(call.arguments).decode()}
+
+
 JSON_SYNTAX = ToolSyntax(
     start="<tool_call>", end="</tool_call>", parse=parse_json_call, writes_json=True, in_template=False
 )
@@ -71,12 +85,18 @@ def _call(item: Any, names: set[str], id_length: int | None) -> ToolCall:
     """Raises whatever a value that is no call makes this raise."""
     name, arguments = item["name"], item.get("arguments", {})
     if isinstance(arguments, str):
-        arguments = json.loads(arguments)
+        text, arguments = arguments, json.loads(arguments, parse_int=str, parse_float=str, parse_constant=_refuse)
+    else:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     if name not in names or not isinstance(arguments, dict):
         raise ValueError(name)
-    text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     text.encode()  # half a surrogate pair is no text
     return ToolCall(id=_call_id(item.get("id"), id_length), function=CalledFunction(name=name, arguments=text))
+
+
+def _refuse(constant: str) -> None:
+    """Python's reader takes NaN and the infinities, which JSON does not have."""
+    raise ValueError(constant)
 
 
 def _call_id(own: Any, length: int | None) -> str:

@@ -14,25 +14,33 @@ class Refusal(Exception):
 
 
 def completion_tokens_allowed(
-    *, prompt_tokens: int, asked: int | None, completion_limit: int | None, context_length: int
+    *,
+    prompt_tokens: int,
+    asked: int | None,
+    completion_limit: int | None,
+    context_length: int,
+    least: int = 1,
+    prompt_param: str = "messages",
+    asked_param: str = "max_completion_tokens",
 ) -> int:
     """Return the tokens to generate at most: what was asked, else what the context leaves, up to the limit.
 
-    Raises Refusal where the request does not fit.
+    Raises Refusal where the request does not fit, with the field of the prompt or of what was asked. `least` is what
+    may be asked for at least.
     """
     ceiling = context_length if completion_limit is None else min(completion_limit, context_length)
-    if asked is not None and not 1 <= asked <= ceiling:
+    if asked is not None and not least <= asked <= ceiling:
         raise Refusal(
-            f"max_completion_tokens is {asked}, but this model takes from 1 to {ceiling} completion tokens.",
-            param="max_completion_tokens",
+            f"{asked_param} is {asked}, but this model takes from {least} to {ceiling} completion tokens.",
+            param=asked_param,
         )
-    if prompt_tokens + (asked or 1) > context_length:
-        wanted = f"{prompt_tokens} in the messages" + (f", {asked} in the completion" if asked else "")
+    if prompt_tokens + (1 if asked is None else asked) > context_length:
+        wanted = f"{prompt_tokens} in the {prompt_param}" + (f", {asked} in the completion" if asked else "")
         raise Refusal(
             f"This model's maximum context length is {context_length} tokens. However, you requested "
             f"{prompt_tokens + (asked or 0)} tokens ({wanted}). "
-            "Please reduce the length of the messages or completion.",
+            f"Please reduce the length of the {prompt_param} or completion.",
             code=ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            param="messages",
+            param=prompt_param,
         )
-    return asked or min(context_length - prompt_tokens, ceiling)
+    return min(context_length - prompt_tokens, ceiling) if asked is None else asked

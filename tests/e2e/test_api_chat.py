@@ -265,7 +265,7 @@ def test_a_body_in_chunks_without_a_length_has_the_same_limit(http: httpx.Client
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("POST", "/v1/completions", 404, "not_found"),
+        ("POST", "/v1/embeddings", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
     ],

@@ -1,4 +1,4 @@
-"""A call that is demanded is made, by any model: this one's weights are random, so what it says is its grammar's."""
+"""What a grammar holds comes out of any model: this one's weights are random, so what it says is its grammar's."""
 
 import json
 from collections.abc import Generator
@@ -152,3 +152,76 @@ def test_a_schema_that_cannot_be_held_to_is_a_400_before_any_token(client: opena
         client.chat.completions.create(model=MODEL, messages=ASK, tools=[tool], tool_choice="required")
     assert (caught.value.code, caught.value.param) == ("invalid_value", "tools")
     assert "uniqueItems" in caught.value.message
+
+
+# --- calls that may be made ---
+
+
+class Course(pydantic.BaseModel):
+    heading: Literal["north", "south"]
+
+
+def test_an_answer_that_may_be_calls_or_a_document_is_one_of_them(client: openai.OpenAI) -> None:
+    kinds: set[str] = set()
+    for seed in range(12):
+        completion = client.chat.completions.parse(
+            model=MODEL,
+            messages=ASK,
+            tools=[HOIST],
+            response_format=Course,
+            parallel_tool_calls=False,
+            temperature=2.0,
+            seed=seed,
+        )
+        (choice,) = completion.choices
+        if choice.finish_reason == "tool_calls":
+            (call,) = choice.message.tool_calls or []
+            assert isinstance(call.function.parsed_arguments, Hoist)
+            assert choice.message.content is None
+        else:
+            assert choice.finish_reason == "stop"
+            assert isinstance(choice.message.parsed, Course)
+        kinds.add(choice.finish_reason)
+    assert kinds == {"tool_calls", "stop"}
+
+
+def test_strict_functions_leave_the_text_free(client: openai.OpenAI) -> None:
+    def ask(tool: ChatCompletionToolUnionParam) -> str | None:
+        completion = client.chat.completions.create(
+            model=MODEL, messages=ASK, tools=[tool], temperature=0, max_tokens=30
+        )
+        assert completion.choices[0].finish_reason == "length"
+        return completion.choices[0].message.content
+
+    loose: Any = {**HOIST, "function": {**HOIST["function"], "strict": False}}
+    assert ask(HOIST) == ask(loose)
+
+
+@pytest.mark.parametrize(
+    ("stop", "text", "reason"), [("never", '["north"]', "stop"), ("th", '["nor', "length"), ("]", '["north"', "length")]
+)
+def test_a_stop_string_cuts_a_document_as_a_limit_does(
+    client: openai.OpenAI, stop: str, text: str, reason: str
+) -> None:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "course", "schema": {"const": ["north"]}}}
+    completion = client.chat.completions.create(model=MODEL, messages=ASK, response_format=form, stop=stop)
+    (choice,) = completion.choices
+    assert ("".join((choice.message.content or "").split()), choice.finish_reason) == (text, reason)
+
+
+def test_a_refusal_names_the_field_whose_schema_cannot_be_held_to(client: openai.OpenAI) -> None:
+    unheld: dict[str, object] = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    strict: ChatCompletionToolUnionParam = {
+        "type": "function",
+        "function": {"name": "f", "parameters": unheld, "strict": True},
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": unheld}}
+    for fields, param in (
+        ({"tools": [strict]}, "tools"),
+        ({"tools": [strict], "response_format": {"type": "json_object"}}, "tools"),
+        ({"tools": [HOIST], "response_format": form}, "response_format"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(model=MODEL, messages=ASK, extra_body=fields)
+        assert caught.value.param == param
+        assert "uniqueItems" in caught.value.message

@@ -61,7 +61,8 @@ def test_no_request_by_the_document_meets_an_error_or_a_status_that_is_not_in_it
     served: Served, document: dict[str, Any], tmp_path: Path
 ) -> None:
     # A name that is served, or all that is ever met is a 404.
-    document["components"]["schemas"]["ChatRequest"]["properties"]["model"] = {"const": "tutor"}
+    for body in ("ChatRequest", "CompletionRequest", "TokenizeRequest", "DetokenizeRequest"):
+        document["components"]["schemas"][body]["properties"]["model"] = {"const": "tutor"}
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(document))
     command = [

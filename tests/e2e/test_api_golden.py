@@ -43,9 +43,21 @@ BODIES: dict[str, dict[str, object]] = {
     "error_model": {"model": "gpt-4o", "content": "Hi"},
     "error_context": {"model": "tutor", "content": "x" * 9000},
 }
+COMPLETIONS: dict[str, dict[str, object]] = {
+    "completion": {"prompt": "capital of France", "max_tokens": 3},
+    "completion_prompts": {"prompt": ["capital of France", "count"], "n": 2, "max_tokens": 2},
+    "completion_echo": {"prompt": "aé", "echo": True, "max_tokens": 1, "logprobs": 1},
+    "completion_stream": {"prompt": "Hi", "max_tokens": 1, "stream": True, "stream_options": {"include_usage": True}},
+    "completion_suffix": {"prompt": "Hi", "suffix": "."},
+}
+TOKENS: dict[str, tuple[str, dict[str, object]]] = {
+    "tokenize": ("/tokenize", {"prompt": "aé"}),
+    "tokenize_messages": ("/tokenize", {"messages": [{"role": "user", "content": "Hi"}]}),
+    "detokenize": ("/detokenize", {"tokens": [97, 195, 169]}),
+}
 _NO_CONTENT = {"role": "assistant", "content": None}
 _CHANGING = {
-    r"chatcmpl-[0-9a-f]{32}": "chatcmpl-ID",
+    r"cmpl-[0-9a-f]{32}": "cmpl-ID",
     r"call_[0-9a-f]{24}": "call_ID",
     r'"created":\d+': '"created":0',
     r'"cached_tokens":\d+': '"cached_tokens":0',
@@ -106,6 +118,19 @@ def test_an_answer_is_as_recorded(served: Served, name: str) -> None:
     _compare(name, response, _joined(response.text) if body.get("stream") else response.text)
 
 
+@pytest.mark.parametrize("name", COMPLETIONS)
+def test_a_completion_is_as_recorded(served: Served, name: str) -> None:
+    response = httpx.post(f"{served.url}/v1/completions", json={"model": "tutor", **COMPLETIONS[name]}, timeout=20)
+    _compare(name, response, response.text)
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens_are_as_recorded(served: Served, name: str) -> None:
+    path, body = TOKENS[name]
+    response = httpx.post(served.url + path, json={"model": "tutor", **body}, timeout=20)
+    _compare(name, response, response.text)
+
+
 @pytest.mark.parametrize(
     ("name", "method", "path"),
     [
@@ -121,4 +146,5 @@ def test_a_route_answers_as_recorded(served: Served, name: str, method: str, pat
 
 
 def test_every_recorded_answer_is_compared() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {*BODIES, "models", "model", "error_route", "error_method"}
+    others = {"models", "model", "error_route", "error_method"}
+    assert {path.stem for path in GOLDEN.iterdir()} == {*BODIES, *COMPLETIONS, *TOKENS, *others}

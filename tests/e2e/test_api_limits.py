@@ -62,7 +62,7 @@ def _error(response: httpx.Response, status: int) -> dict[str, str | None]:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/completions",
+        "/v1/completions/x",
         "/v1/embeddings",
         "/v1/responses",
         "/v1/audio/speech",
@@ -80,7 +80,8 @@ def test_a_route_that_is_not_offered_is_not_found_and_the_answer_names_those_tha
 ) -> None:
     error = _error(http.post(path, json={"model": "tutor", "input": "x"}), 404)
     assert (error["code"], error["type"]) == ("not_found", "invalid_request_error")
-    assert "POST /v1/chat/completions" in (error["message"] or "")
+    for offered in ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"):
+        assert f"POST {offered}" in (error["message"] or "")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
@@ -262,5 +263,5 @@ def test_fields_without_effect_change_nothing(http: httpx.Client) -> None:
     ],
 )
 def test_a_field_that_is_not_supported_is_refused_by_name(http: httpx.Client, field: str) -> None:
-    error = _error(http.post(CHAT, json={**BODY, field: None}), 400)
+    error = _error(http.post(CHAT, json={**BODY, field: ["x"]}), 400)
     assert (error["code"], error["param"]) == ("unknown_parameter", field)

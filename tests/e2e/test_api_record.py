@@ -93,6 +93,28 @@ def test_an_answered_request_is_recorded_whole(http: httpx.Client, served: Serve
     assert "code" not in line
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_completion_is_recorded_as_a_chat_is(http: httpx.Client, served: Served, *, stream: bool) -> None:
+    body = {"model": "tutor", "prompt": ["count", "count"], "max_tokens": 3, "echo": True, "stream": stream}
+    with _recorded(http, ("tutor", "incumbent", "200")) as line:
+        http.post("/v1/completions", json=body)
+    assert (line["path"], line["stream"], line["finish_reason"]) == ("/v1/completions", stream, "length")
+    assert (line["variant"], line["prompt_tokens"], line["completion_tokens"]) == (served.references["tutor"], 10, 6)
+    assert 0 < line["time_to_first_token_s"] <= line["duration_s"]
+    assert line["completion_id"].startswith("cmpl-")
+
+
+def test_tokenising_leaves_a_line_and_is_not_counted_among_the_answers(http: httpx.Client, served: Served) -> None:
+    before = _counts(http)
+    with structlog.testing.capture_logs() as logs:
+        http.post("/tokenize", json={"model": "tutor", "prompt": "secret"}).raise_for_status()
+        _wait_until(lambda: any(log["event"] == "request_finished" for log in logs))
+    (line,) = (log for log in logs if log["event"] == "request_finished")
+    assert (line["path"], line["variant"], line["status"]) == ("/tokenize", served.references["tutor"], 200)
+    assert "secret" not in str(logs)
+    assert _counts(http) == before
+
+
 def test_a_pinned_candidate_is_recorded_as_candidate(http: httpx.Client, served: Served) -> None:
     with _recorded(http, ("tutor", "candidate", "200")) as line:
         http.post(CHAT, json=_body("tutor", "Hello"), headers={"x-gateway-variant": served.references["faltering"]})

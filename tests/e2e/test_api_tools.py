@@ -1,7 +1,7 @@
 """Function calls and reasoning as the official client sees them, over a real server and a scripted engine.
 
 The scripted model says what a model of the JSON family says; what constrains a call needs a real one and is tested in
-test_api_constrained.py.
+test_api_demanded_calls.py.
 """
 
 import json
@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import openai
-import pydantic
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnionParam
 
@@ -225,16 +224,6 @@ def test_a_round_trip_through_the_clients_stream_helper(client: openai.OpenAI) -
     assert completion.choices[0].message.content == "It is 22 degrees."
 
 
-def test_the_clients_parse_helper_reads_the_arguments(client: openai.OpenAI) -> None:
-    class GetWeather(pydantic.BaseModel):
-        city: str
-
-    tool = openai.pydantic_function_tool(GetWeather, name="get_weather")
-    completion = client.chat.completions.parse(model="agent", messages=_ask("weather"), tools=[tool])
-    (call,) = completion.choices[0].message.tool_calls or []
-    assert call.function.parsed_arguments == GetWeather(city="Paris")
-
-
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
@@ -250,6 +239,7 @@ def test_the_clients_parse_helper_reads_the_arguments(client: openai.OpenAI) -> 
         ({"tools": [WEATHER], "functions": []}, "unknown_parameter", "functions"),
         # A scripted engine cannot be held to a grammar, and says so.
         ({"tools": [WEATHER], "tool_choice": "required"}, "invalid_value", "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "strict": True}}]}, "invalid_value", "tools"),
     ],
 )
 def test_a_choice_that_cannot_be_kept_is_a_bad_request(

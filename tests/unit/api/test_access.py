@@ -31,6 +31,9 @@ EXPECTED = {
     ("GET", "/openapi.json"): None,
     ("GET", "/metrics"): KeyRole.CHAT,
     ("POST", "/v1/chat/completions"): KeyRole.CHAT,
+    ("POST", "/v1/completions"): KeyRole.CHAT,
+    ("POST", "/tokenize"): KeyRole.CHAT,
+    ("POST", "/detokenize"): KeyRole.CHAT,
     ("GET", "/v1/models"): KeyRole.CHAT,
     ("GET", "/v1/models/{model}"): KeyRole.CHAT,
     ("GET", "/admin/variants"): KeyRole.EVALUATION,
@@ -39,6 +42,7 @@ EXPECTED = {
     ("GET", "/admin/engines"): KeyRole.EVALUATION,
     ("POST", "/admin/engines"): KeyRole.EVALUATION,
     ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    ("GET", "/admin/status"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
@@ -174,11 +178,23 @@ async def test_metrics_need_no_key_on_loopback(tmp_path: Path) -> None:
         assert (await client.get("/metrics")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+        ("/v1/completions", {"prompt": "Hello"}),
+        ("/tokenize", {"prompt": "Hello"}),
+        ("/detokenize", {"tokens": [1]}),
+    ],
+)
 @pytest.mark.parametrize(("role", "status"), [(KeyRole.CHAT, 403), (KeyRole.EVALUATION, 404), (KeyRole.ADMIN, 404)])
-async def test_a_pin_needs_the_evaluation_role(tmp_path: Path, role: KeyRole, status: int) -> None:
-    body = {"model": "nobody", "messages": [{"role": "user", "content": "Hello"}]}
+async def test_a_pin_needs_the_evaluation_role(
+    tmp_path: Path, path: str, asked: dict[str, object], role: KeyRole, status: int
+) -> None:
     async with _app(tmp_path) as app, _client(app, role) as client:
-        response = await client.post("/v1/chat/completions", json=body, headers={"x-gateway-variant": "a@01234567"})
+        response = await client.post(
+            path, json={"model": "nobody", **asked}, headers={"x-gateway-variant": "a@01234567"}
+        )
     assert response.status_code == status
 
 

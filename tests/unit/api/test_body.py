@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
 from litestar.types import HTTPReceiveMessage
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
 from gateway.api.body import BodyDecoder, read_body
 from gateway.api.disconnect import ClientDisconnected
@@ -55,10 +57,24 @@ def _refusal(body: bytes) -> InvalidRequest:
         {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [_named("f")]}}},
         {"chat_template_kwargs": {"enable_thinking": False, "budget": 5}, "verbosity": "low", "safety_identifier": "s"},
         {"metadata": {"k" * 64: "x" * 512}, "stream_options": {"include_obfuscation": True}},
+        {"stream_options": {"include_usage": None}, "top_p": 0},
+        dict.fromkeys(ChatRequest.__struct_fields__[2:]),
     ],
 )
 def test_every_value_at_its_limit_is_taken(fields: dict[str, object]) -> None:
     assert isinstance(_decoder.decode(_chat(**fields)), ChatRequest)
+
+
+def test_every_parameter_that_the_official_client_has_is_known_and_may_be_null() -> None:
+    parameters = get_type_hints(CompletionCreateParamsStreaming).keys() - {"model", "messages"}
+    assert isinstance(_decoder.decode(_chat(**dict.fromkeys(parameters))), ChatRequest)
+
+
+@pytest.mark.parametrize("name", ["reasoning_effort", "service_tier", "verbosity"])
+def test_every_value_that_the_official_client_has_is_taken(name: str) -> None:
+    (choices,) = (kind for kind in get_args(get_type_hints(CompletionCreateParamsStreaming)[name]) if get_args(kind))
+    for value in get_args(choices):
+        assert isinstance(_decoder.decode(_chat(**{name: value})), ChatRequest)
 
 
 _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
@@ -86,7 +102,7 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
     ),
     (
         {"messages": [{"role": "user", "content": "x", "function_call": {"name": "f"}}]},
-        ErrorCode.INVALID_TYPE,
+        ErrorCode.UNKNOWN_PARAMETER,
         "messages[0].function_call",
     ),
     (
@@ -109,7 +125,7 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
     ({"temperature": -0.1}, ErrorCode.INVALID_VALUE, "temperature"),
     ({"temperature": 2.1}, ErrorCode.INVALID_VALUE, "temperature"),
     ({"temperature": True}, ErrorCode.INVALID_TYPE, "temperature"),
-    ({"top_p": 0}, ErrorCode.INVALID_VALUE, "top_p"),
+    ({"top_p": -0.1}, ErrorCode.INVALID_VALUE, "top_p"),
     ({"top_p": 1.1}, ErrorCode.INVALID_VALUE, "top_p"),
     ({"stop": 5}, ErrorCode.INVALID_TYPE, "stop"),
     ({"stop": ""}, ErrorCode.INVALID_VALUE, "stop"),
@@ -122,7 +138,9 @@ _WRONG_FIELDS: list[tuple[dict[str, object], ErrorCode, str]] = [
     ({"stream": 1}, ErrorCode.INVALID_TYPE, "stream"),
     ({"stream_options": {"usage": True}}, ErrorCode.UNKNOWN_PARAMETER, "stream_options.usage"),
     ({"functions": []}, ErrorCode.UNKNOWN_PARAMETER, "functions"),
-    ({"modalities": ["audio"]}, ErrorCode.UNKNOWN_PARAMETER, "modalities"),
+    ({"modalities": ["text"]}, ErrorCode.UNKNOWN_PARAMETER, "modalities"),
+    ({"functions": [{"name": "f"}]}, ErrorCode.UNKNOWN_PARAMETER, "functions"),
+    ({"audio": {"voice": "x"}}, ErrorCode.UNKNOWN_PARAMETER, "audio"),
     ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, ErrorCode.INVALID_VALUE, "tools[0].type"),
     ({"tools": [{"type": "function"}]}, ErrorCode.MISSING_PARAMETER, "tools[0].function"),
     ({"tools": [{"type": "function", "function": {}}]}, ErrorCode.MISSING_PARAMETER, "tools[0].function.name"),

@@ -62,6 +62,16 @@ def test_a_character_that_is_cut_at_the_limit_still_has_its_entry() -> None:
     assert _entries(_reply(), b"a", last) == [["a"], ["\N{REPLACEMENT CHARACTER}"]]
 
 
+def test_every_token_may_have_an_entry_also_the_one_that_ends_the_answer() -> None:
+    reply = Reply("a", TOKENIZER.detokenizer(), ("bcd",), ledger=LogprobLedger(TOKENIZER, every_token=True))
+    assert _entries(reply, b"ab", _token(END, FinishReason.STOP)) == [["a"], [], ["b", "<end>"]]
+
+
+def test_also_then_those_of_a_stop_string_have_none() -> None:
+    reply = Reply("a", TOKENIZER.detokenizer(), ("bcd",), ledger=LogprobLedger(TOKENIZER, every_token=True))
+    assert _entries(reply, b"abcd") == [["a"], [], [], []]
+
+
 def test_without_a_ledger_there_are_no_entries() -> None:
     assert Reply("a", TOKENIZER.detokenizer(), ()).add(_token(ord("a"))).logprobs == ()
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import mlx.core as mx
 import pytest
+import tokenizers as untyped_tokenizers
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ SPECIAL = range(17)
 HELLO = [WireMessage("user", "Hello")]
 
 _tokenizer_utils = cast("Any", tokenizer_utils)  # Typed in part only.
+tokenizers = cast("Any", untyped_tokenizers)
 
 # Half characters, whole ones, special tokens and ids that pad the output beyond the vocabulary.
 _tokens = st.lists(st.integers(0, VOCABULARY + 100), max_size=40)
@@ -52,6 +54,33 @@ def test_deltas_put_together_are_the_decoded_text_without_what_is_no_text(wrappe
     streamed = "".join(_stream(WrappedTokenizer(wrapper), tokens))
     # mlx-lm leaves out a space in front of the whole text, and shows byte 0 as the letter that stands for it.
     assert streamed == wrapper.decode(text).removeprefix(" ").replace("\0", "Ā")
+
+
+@pytest.mark.parametrize("text", [" Paris", " a b", "  deep", "x", " ", "é"])
+def test_a_text_that_continues_another_keeps_the_space_in_front_of_it(wrapper: Any, text: str) -> None:
+    detokenizer = WrappedTokenizer(wrapper).detokenizer(continues=True)
+    tokens = wrapper.encode(text, add_special_tokens=False)
+    assert "".join(map(detokenizer.add, tokens)) + detokenizer.finish() == text
+
+
+def test_a_tokenizers_own_beginning_is_put_there_where_it_is_asked_for() -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<s>": 0, "hello": 1}, "<s>"))
+    backend.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    made.chat_template = "{{ messages[0].content }}{% if add_generation_prompt %} hello{% endif %}"
+    tokenizer = WrappedTokenizer(_tokenizer_utils.TokenizerWrapper(made))
+    assert tokenizer.encode_text("hello") == [1]
+    assert tokenizer.encode_text("hello", special_tokens=True) == [0, 1]
+    messages = [WireMessage("user", "hello")]
+    assert tokenizer.encode_chat(messages, {}) == [1, 1]
+    assert tokenizer.encode_chat(messages, {}, special_tokens=True) == [0, 1, 1]
+    assert tokenizer.encode_chat(messages, {}, opens_answer=False) == [1]
+
+
+def test_ids_beyond_the_vocabulary_have_no_text(wrapper: Any) -> None:
+    with pytest.raises(IndexError):
+        WrappedTokenizer(wrapper).decode([1, VOCABULARY])
 
 
 @given(text=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x3FFFF, codec="utf-8", exclude_characters="<|>")))

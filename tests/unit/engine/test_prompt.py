@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from gateway.contracts.tools import FunctionDefinition, FunctionTool
@@ -17,10 +16,14 @@ from tests.support.engine_client import submit
 TOOLS = (FunctionTool(function=FunctionDefinition(name="f")),)
 DEMANDED = ToolUse(tools=TOOLS, demanded=True, parallel=True)
 OFFERED = ToolUse(tools=TOOLS, demanded=False, parallel=True)
+STRICT = ToolUse(
+    tools=(FunctionTool(function=FunctionDefinition(name="f", strict=True)),), demanded=False, parallel=True
+)
 GRAMMAR = GrammarSpec(kind=GrammarKind.JSON_SCHEMA, source="{}", param="response_format")
 SWITCHED = "{{ messages[-1].content }}|{% if enable_thinking %}<think>\n{% endif %}"
 ALWAYS = "{{ messages[-1].content }}|<think>{{ '\\n' }}"
 JSON_FAMILY = "{{ tools }}{#- <tool_call>tool_call.name #}|"
+QWEN_CODER = "{{ tools }}{#- <tool_call>\n<function= #}|"
 MISTRAL = "{{ tools }}{#- [TOOL_CALLS] #}|"
 
 
@@ -43,6 +46,7 @@ def _prompt(directory: Path, template: str, **fields: Any) -> tuple[str, Prompt]
         (SWITCHED, {"enable_thinking": False}, {}, "", False),
         (ALWAYS, {"enable_thinking": False}, {}, "<think>\n", True),
         (ALWAYS, {}, {"tools": OFFERED}, "<think>\n", True),
+        (ALWAYS, {}, {"tools": STRICT}, "<think>\n", True),
         # What a grammar holds does not reason: the template is told so, or its tag is closed.
         (SWITCHED, {"enable_thinking": True}, {"grammar": GRAMMAR}, "", False),
         (ALWAYS, {}, {"grammar": GRAMMAR}, "<think>\n</think>\n\n", False),
@@ -75,15 +79,51 @@ def test_a_template_that_fails_is_the_requests_failure(directory: Path) -> None:
 
 def test_a_demanded_call_is_read_as_json_whatever_the_familys_syntax_is(directory: Path) -> None:
     tokenizer = WrappedTokenizer(byte_tokenizer(directory, MISTRAL))
-    scanner = scanner_of(tokenizer, DEMANDED)
+    scanner = scanner_of(tokenizer, submit("a", "Hi", tools=DEMANDED))
     assert scanner is not None
     assert scanner.feed('{"name": "f", "arguments": {}}') == ("", ())
     text, (call,) = scanner.finish(cut=False)
     assert (text, call.function.name, len(call.id)) == ("", "f", 9)
 
 
+@pytest.mark.parametrize("fields", [{"tools": STRICT}, {"tools": OFFERED, "grammar": GRAMMAR}])
+@pytest.mark.parametrize("template", [MISTRAL, QWEN_CODER])
+def test_a_call_that_a_grammar_holds_is_read_as_json_between_the_familys_marks(
+    directory: Path, template: str, fields: dict[str, Any]
+) -> None:
+    tokenizer = WrappedTokenizer(byte_tokenizer(directory, template))
+    scanner = scanner_of(tokenizer, submit("a", "Hi", **fields))
+    assert scanner is not None
+    syntax = tokenizer.tool_syntax
+    shown, calls = scanner.feed(f'{syntax.start}{{"name": "f", "arguments": {{"a": 1e999}}}}{syntax.end}')
+    more, later = scanner.finish(cut=False)
+    assert shown + more == ""
+    # As it was written: Python would make infinity of it, which is no JSON.
+    assert [call.function.arguments for call in (*calls, *later)] == ['{"a": 1e999}']
+
+
+def test_a_document_is_not_searched_for_calls(directory: Path) -> None:
+    tokenizer = WrappedTokenizer(byte_tokenizer(directory, QWEN_CODER))
+    document = '["<tool_call>", "</tool_call>"]'
+    for pieces in ([document], list(document)):
+        scanner = scanner_of(tokenizer, submit("a", "Hi", tools=OFFERED, grammar=GRAMMAR))
+        assert scanner is not None
+        assert "".join(scanner.feed(piece)[0] for piece in pieces) + scanner.finish(cut=False)[0] == document
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_parted"),
+    [({}, True), ({"tools": STRICT}, True), ({"tools": DEMANDED}, False), ({"grammar": GRAMMAR}, False)],
+)
+def test_what_a_grammar_holds_from_its_first_token_has_no_reasoning_in_it(
+    directory: Path, fields: dict[str, Any], *, is_parted: bool
+) -> None:
+    tokenizer = WrappedTokenizer(byte_tokenizer(directory, ALWAYS, "<think>", "</think>"))
+    splitter = splitter_of(tokenizer, submit("a", "Hi", **fields), Prompt(tokens=(1,), thinking=False))
+    assert (splitter is not None) is is_parted
+
+
 def test_nothing_is_looked_for_that_cannot_come(directory: Path) -> None:
     tokenizer = WrappedTokenizer(byte_tokenizer(directory, "x"))
-    assert splitter_of(tokenizer, Prompt(tokens=(1,), thinking=False)) is None
-    assert scanner_of(tokenizer, None) is None
-    assert msgspec.structs.asdict(OFFERED)["demanded"] is False
+    assert splitter_of(tokenizer, submit("a", "Hi"), Prompt(tokens=(1,), thinking=False)) is None
+    assert scanner_of(tokenizer, submit("a", "Hi")) is None

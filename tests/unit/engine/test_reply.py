@@ -37,6 +37,12 @@ def test_a_stop_string_ends_the_reply_before_the_runner_does() -> None:
     assert (reply.completion_tokens, reply.finish_reason) == (3, FinishReason.STOP)
 
 
+def test_a_stop_string_cuts_a_document_as_a_limit_does() -> None:
+    reply = Reply("r", ScriptedDetokenizer(), ["}"], has_form=True)
+    assert "".join(reply.add(RowToken(1, byte, None)).text for byte in b'{"a": 1}') == '{"a": 1'
+    assert reply.finish_reason is FinishReason.LENGTH
+
+
 def test_a_stop_string_completed_by_the_last_token_is_a_stop_and_no_length() -> None:
     reply = _reply(["b"])
     assert reply.add(RowToken(1, ord("b"), FinishReason.LENGTH)).text == ""
@@ -90,6 +96,14 @@ def test_stop_strings_are_looked_for_in_the_text_alone() -> None:
     assert said.finish_reason is FinishReason.TOOL_CALLS
     without_call = _all(_parting(["STOP"]), "so STOP it", FinishReason.STOP)
     assert (without_call.text, without_call.finish_reason) == ("so ", FinishReason.STOP)
+
+
+def test_the_arguments_of_a_call_may_speak_of_think_tags() -> None:
+    call = '<tool_call>{"name": "f", "arguments": {"a": "<think>b</think> <th"}}</tool_call>'
+    said = _all(_parting(), f"<think>why</think>{call}<think>more</think>so", FinishReason.STOP)
+    (made,) = said.tool_calls
+    assert made.function.arguments == '{"a": "<think>b</think> <th"}'
+    assert (said.reasoning, said.text) == ("whymore", "so")
 
 
 def test_one_call_that_is_the_only_one_allowed_ends_the_row() -> None:

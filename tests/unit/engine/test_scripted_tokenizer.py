@@ -35,6 +35,11 @@ def test_a_prompt_without_a_user_message_has_no_last_one() -> None:
     assert last_user_text(ScriptedTokenizer().encode_chat([WireMessage("system", "be brief")], {})) == ""
 
 
+def test_of_a_prompt_that_is_no_chat_the_whole_is_read() -> None:
+    assert last_user_text(ScriptedTokenizer().encode_text("Once upon")) == "Once upon"
+    assert last_user_text([0xFF, *b"a"]) == "\N{REPLACEMENT CHARACTER}a"
+
+
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(TemplateError, match="roles"):
         ScriptedTokenizer().encode_chat([WireMessage("critic", "x")], {})

@@ -4,17 +4,31 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from gateway import wire
 from gateway.contracts.admin import EngineMemory
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.error_codes import ErrorCode
-from gateway.engine.handoff import Command, Inbox, Loaded, LoadEnded, Outbox, Remove, RowsFaulted, Stepped, StopLoop
-from gateway.engine.runner import RowSpec, RowToken
+from gateway.contracts.files import FileState
+from gateway.contracts.scoring import PositionScore, TopToken
+from gateway.engine.handoff import (
+    Command,
+    Inbox,
+    Loaded,
+    LoadEnded,
+    Outbox,
+    Remove,
+    RowsFaulted,
+    ScoreAdvanced,
+    Stepped,
+    StopLoop,
+)
+from gateway.engine.runner import RowSpec, RowToken, ScoreSpec
 from gateway.engine.scripted_tokenizer import END, ScriptedTokenizer, last_user_text
 from gateway.engine.text import TextThread
-from tests.support.engine_client import submit
+from tests.support.engine_client import SCRIPTED, engine_spec, submit
 
 WAIT_S = 10.0
 READY = wire.Ready(
@@ -25,6 +39,10 @@ READY = wire.Ready(
     context_length=100,
     recommended_working_set_bytes=None,
     chip="scripted",
+)
+IDENTITY = wire.Identity(
+    spec=engine_spec(SCRIPTED / "tutor"),
+    files=(FileState(path="scripted.toml", size_bytes=1, mtime_ns=2, inode=3),),
 )
 
 
@@ -59,7 +77,7 @@ class Bench:
         return self._messages.pop(0)
 
     def load(self) -> None:
-        self.outbox.put(Loaded(ScriptedTokenizer(), READY))
+        self.outbox.put(Loaded(ScriptedTokenizer(), READY, IDENTITY))
         assert self.receive() == READY
 
     def command(self) -> Command:
@@ -106,6 +124,13 @@ def bench() -> Iterator[Bench]:
 def loaded(bench: Bench) -> Bench:
     bench.load()
     return bench
+
+
+def test_what_is_loaded_is_told_to_whoever_asks_and_nothing_before_it_is(bench: Bench) -> None:
+    bench.send(wire.Identify())
+    bench.load()
+    bench.send(wire.Identify())
+    assert bench.receive() == IDENTITY
 
 
 def test_a_step_carries_every_rows_tokens_in_one_message(loaded: Bench) -> None:
@@ -254,3 +279,79 @@ def test_the_parents_end_hangs_up_whether_loaded_or_not(request: pytest.FixtureR
 def test_stop_while_loading_hangs_up_at_once(bench: Bench) -> None:
     bench.send(wire.Stop())
     assert bench.hung_up.wait(WAIT_S)
+
+
+# --- what an echo adds ---
+
+
+def _echo(bench: Bench, **fields: object) -> ScoreSpec:
+    """Start the completion of `abc` with an echo, and return what is to be scored."""
+    chat = submit("a", "", messages=(), echo=True, top_logprobs=1, **fields)
+    request = msgspec.structs.replace(chat, prompt="abc")
+    accepted = bench.park(request)
+    assert accepted.prompt_tokens == len("abc")
+    bench.send(wire.Start(request_id="a", max_tokens=accepted.max_tokens))
+    spec = bench.command()
+    assert isinstance(spec, ScoreSpec)
+    assert (spec.tokens, spec.scored_from, spec.top_k) == (tuple(b"abc"), 1, 1)
+    return spec
+
+
+def _scored(spec: ScoreSpec, token: int, *, ended: bool) -> ScoreAdvanced:
+    position = PositionScore(token=token, logprob=-1.5, top=(TopToken(token, -1.5),), tail_mass=0.1)
+    return ScoreAdvanced(row=spec.row, positions=(position,), ended=ended)
+
+
+def _echoed(bench: Bench) -> wire.TokenDelta:
+    message = bench.receive()
+    assert isinstance(message, wire.Echoed)
+    return message.delta
+
+
+def test_an_echo_tells_the_prompt_as_it_is_scored_and_then_the_row_begins(loaded: Bench) -> None:
+    spec = _echo(loaded, max_completion_tokens=5)
+    loaded.outbox.put(_scored(spec, ord("b"), ended=False))
+    first = _echoed(loaded)
+    assert (first.text, first.completion_tokens, first.finish_reason) == ("abc", 0, None)
+    assert [(entry.token, entry.logprob) for entry in first.logprobs] == [("a", 0.0), ("b", -1.5)]
+    assert loaded.inbox.take(wait=False) == []
+    loaded.outbox.put(_scored(spec, ord("c"), ended=True))
+    second = _echoed(loaded)
+    assert (second.text, [entry.token for entry in second.logprobs]) == ("", ["c"])
+    row = loaded.command()
+    assert isinstance(row, RowSpec)
+    assert (row.prompt, row.max_tokens) == (tuple(b"abc"), 5)
+    assert loaded.step(RowToken(row.row, ord("x"), FinishReason.LENGTH)).deltas[0].text == "x"
+
+
+def test_an_echo_of_nothing_more_ends_with_its_last_score(loaded: Bench) -> None:
+    spec = _echo(loaded, max_completion_tokens=0)
+    loaded.outbox.put(_scored(spec, ord("b"), ended=True))
+    assert _echoed(loaded).finish_reason is FinishReason.LENGTH
+    assert loaded.inbox.take(wait=False) == []
+
+
+def test_an_echo_that_is_cancelled_is_scored_no_further_and_tells_nothing(loaded: Bench) -> None:
+    spec = _echo(loaded)
+    loaded.send(wire.Cancel(request_id="a"))
+    assert loaded.command() == Remove(spec.row)
+    loaded.outbox.put(_scored(spec, ord("b"), ended=True))
+    loaded.accept(submit("b", "hello"))  # what is received next, and the only command there is
+
+
+def test_an_echo_that_cannot_be_scored_ends_with_the_fault(loaded: Bench) -> None:
+    spec = _echo(loaded)
+    loaded.outbox.put(RowsFaulted((spec.row,), "broken"))
+    assert loaded.receive() == wire.Fault(request_id="a", message="broken")
+    loaded.outbox.put(_scored(spec, ord("b"), ended=True))
+    loaded.accept(submit("b", "hello"))
+
+
+# --- tokens ---
+
+
+def test_tokens_are_asked_for_in_vain_while_the_model_loads(bench: Bench) -> None:
+    bench.send(wire.Detokenize(request_id="a", tokens=(1,)))
+    rejected = bench.receive()
+    assert isinstance(rejected, wire.Rejected)
+    assert rejected.code is ErrorCode.NOT_READY

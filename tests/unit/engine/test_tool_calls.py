@@ -78,6 +78,31 @@ def test_without_parallel_calls_the_first_one_is_the_end() -> None:
     assert scanner.done
 
 
+def test_a_held_call_may_have_the_mark_of_its_end_in_an_argument() -> None:
+    arguments = '{"a": "</tool_call> and </tool_call>"}'
+    text = f'Look:<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>{G}'
+    use = ToolUse(tools=TOOLS, demanded=False, parallel=True)
+    for pieces in ([text], list(text)):
+        scanner = CallScanner(JSON_SYNTAX, use, held=True)
+        parts = [*(scanner.feed(piece) for piece in pieces), scanner.finish(cut=False)]
+        assert "".join(shown for shown, _ in parts) == "Look:"
+        calls = [call for _, found in parts for call in found]
+        assert [call.function.name for call in calls] == ["f", "g"]
+        assert json.loads(calls[0].function.arguments) == json.loads(arguments)
+
+
+@given(text=st.sampled_from(["a" + F, "{" + F, F + G, "\n" + F, "<" + F, '["' + F + '"]', "<tool"]), data=st.data())
+def test_where_only_the_beginning_counts_an_answer_is_calls_or_text(text: str, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(text)))
+    scanner = CallScanner(JSON_SYNTAX, ToolUse(tools=TOOLS, demanded=False, parallel=True), first_only=True)
+    parts = [scanner.feed(text[:cut]), scanner.feed(text[cut:]), scanner.finish(cut=False)]
+    shown = "".join(piece for piece, _ in parts)
+    if text.lstrip().startswith("<tool_call>"):
+        assert (shown, any(calls for _, calls in parts)) == ("", True)
+    else:
+        assert (shown, any(calls for _, calls in parts)) == (text, False)
+
+
 def _read(parsed: object) -> tuple[ToolCall, ...] | None:
     def parse(_text: str, _tools: list[dict[str, Any]]) -> Any:
         if isinstance(parsed, BaseException):
@@ -97,6 +122,7 @@ def _read(parsed: object) -> tuple[ToolCall, ...] | None:
         {"name": "f", "arguments": [1]},
         {"name": "f", "arguments": "not json"},
         {"name": "f", "arguments": '"a string"'},
+        {"name": "f", "arguments": '{"a": NaN}'},
         {"name": "f", "arguments": {"a": float("nan")}},
         {"name": "f", "arguments": {"a": {1, 2}}},
         {"name": "f", "arguments": {"a": "\ud800"}},
@@ -122,6 +148,7 @@ def test_what_cannot_be_sent_as_a_call_is_none(parsed: object) -> None:
         ({"name": "f"}, "{}"),
         ({"name": "f", "arguments": {"a": "é"}}, '{"a": "é"}'),
         ({"name": "f", "arguments": '{"a": [1, null]}'}, '{"a": [1, null]}'),
+        ({"name": "f", "arguments": '{"a":1e999,"b":' + "9" * 5000 + "}"}, '{"a":1e999,"b":' + "9" * 5000 + "}"),
     ],
 )
 def test_arguments_are_sent_as_the_json_of_an_object(parsed: object, arguments: str) -> None:

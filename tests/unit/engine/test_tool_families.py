@@ -219,6 +219,29 @@ def test_ids_for_mistrals_templates_have_nine_characters(directory: Path) -> Non
     assert len(call.id) == 9
 
 
+def test_ids_of_another_models_calls_fit_mistrals_templates(directory: Path) -> None:
+    template = (
+        "{%- for message in messages %}"
+        "{%- for call in message.tool_calls %}{{ call.id }}{% if call.id|length != 9 %}{{ raise_exception('9!') }}"
+        "{% endif %}{% endfor %}"
+        "{%- if message.tool_call_id %}={{ message.tool_call_id }};{% endif %}{%- endfor %}{#- [TOOL_CALLS] tools #}"
+    )
+    tokenizer = _tokenizer(directory, template)
+
+    def rendered(call_id: str) -> str:
+        call = ToolCall(id=call_id, function=CalledFunction(name="noop", arguments="{}"))
+        messages = [
+            WireMessage("assistant", "", tool_calls=(call,)),
+            WireMessage("tool", "done", tool_call_id=call_id, name="noop"),
+        ]
+        return "".join(map(tokenizer.text_of, tokenizer.encode_chat(messages, {}, TOOLS)))
+
+    assert rendered("abcDEF123") == "abcDEF123=abcDEF123;"
+    made, _, answered = rendered("call_0123456789abcdef").partition("=")
+    assert answered == f"{made};"
+    assert made != rendered("call_x").partition("=")[0]
+
+
 def test_several_calls_of_one_mark_are_all_read(directory: Path) -> None:
     text = '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]noop[ARGS]{}'
     _, calls = _scan(_tokenizer(directory, _template("mistral")), text)

@@ -47,6 +47,23 @@ def test_a_completion_that_can_never_fit_is_the_parameters_fault(asked: int) -> 
     assert str(asked) in caught.value.message
 
 
+def test_nothing_may_be_asked_for_where_the_least_is_nothing_and_then_the_prompt_may_fill_the_window() -> None:
+    def allowed(prompt_tokens: int) -> int:
+        return completion_tokens_allowed(
+            prompt_tokens=prompt_tokens,
+            asked=0,
+            completion_limit=None,
+            context_length=100,
+            least=0,
+            prompt_param="prompt",
+        )
+
+    assert allowed(100) == 0
+    with pytest.raises(Refusal, match="101 tokens") as caught:
+        allowed(101)
+    assert caught.value.param == "prompt"
+
+
 def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(Refusal) as caught:
         _allowed(10, 11, completion_limit=10)

@@ -158,13 +158,31 @@ async def test_a_deployment_that_starts_afresh_goes_on_with_the_revisions(regist
 
 async def test_a_failed_promotion_is_logged_and_changes_nothing(registry: Registry) -> None:
     digests = await deploy(registry, "a", "b")
-    failed = await registry.record_failed_promotion(
-        "tutor", to_variant=digests["b"], kind=PromotionKind.PROMOTE, reason="the engine did not start"
+    failed = await registry.record_promotion(
+        "tutor",
+        to_variant=digests["b"],
+        kind=PromotionKind.PROMOTE,
+        outcome=PromotionOutcome.FAILED,
+        reason="the engine did not start",
     )
     assert (failed.outcome, failed.revision, failed.from_variant) == (PromotionOutcome.FAILED, 1, digests["a"])
     assert (await registry.deployment("tutor")).incumbent == digests["a"]
     with pytest.raises(GateError):
         await registry.previous_incumbent("tutor")
+
+
+async def test_what_was_found_out_about_a_promotion_afterwards_is_logged_and_is_no_change(registry: Registry) -> None:
+    digests = await deploy(registry, "a", "b")
+    await change(registry, digests["b"])
+    doubted = await registry.record_promotion(
+        "tutor",
+        to_variant=digests["b"],
+        kind=PromotionKind.PROMOTE,
+        outcome=PromotionOutcome.UNVERIFIED,
+        reason="other files",
+    )
+    assert (doubted.revision, doubted.from_variant) == (2, digests["b"])
+    assert await registry.previous_incumbent("tutor") == digests["a"]
 
 
 async def test_a_rollback_goes_back_along_the_line_and_not_to_what_was_left(registry: Registry) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.contracts.digests import digest_of
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.variants import SamplingDefaults, Variant
 from gateway.errors import NotFound
@@ -59,7 +60,19 @@ async def test_one_content_may_have_several_names(registry: Registry) -> None:
 async def test_the_digest_tells_variants_of_one_engine_apart(registry: Registry) -> None:
     plain = build("tutor", "a")
     cool = msgspec.structs.replace(plain, sampling=SamplingDefaults(temperature=0.2))
-    assert (await registry.add_variant(plain)).digest != (await registry.add_variant(cool)).digest
+    strict = msgspec.structs.replace(plain, sampling=SamplingDefaults(top_k=20))
+    assert len({(await registry.add_variant(variant)).digest for variant in (plain, cool, strict)}) == 3
+
+
+def test_a_digest_from_before_an_option_existed_stays_what_it_was() -> None:
+    variant = build("tutor", "a")
+    parts = {
+        "engine": variant.engine.digest,
+        "prompt": variant.prompt,
+        "sampling": {"temperature": 1.0, "top_p": 1.0},
+        "limits": variant.limits,
+    }
+    assert variant.digest == digest_of(parts)
 
 
 @pytest.mark.parametrize("reference", ["nobody", "nobody@0123456789ab", "0123456789ab", "", "a b", "*", "tutor@", "%"])

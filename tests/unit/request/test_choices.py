@@ -123,6 +123,25 @@ async def test_leaving_early_frees_every_row() -> None:
     assert not engine.running
 
 
+async def test_each_prompt_counts_once_and_its_choices_share_it() -> None:
+    engine = _Engine([["a"]] * 6)
+    async with run_choices(engine.open, 6, prompts=3) as choices:  # pyright: ignore[reportArgumentType] - the fake
+        assert {index async for index, _ in choices} == set(range(6))
+        assert choices.prompt_tokens == 3 * _Generation.prompt_tokens
+
+
+async def test_of_many_prompts_eight_run_or_wait_at_a_time_and_all_end() -> None:
+    engine = _Engine([["a", "b"]] * 50, rows=100)
+    most = 0
+    ended: set[int] = set()
+    async with run_choices(engine.open, 50, prompts=50) as choices:  # pyright: ignore[reportArgumentType] - the fake
+        async for index, delta in choices:
+            most = max(most, len(engine.running))
+            ended |= {index} if delta.finish_reason else set()
+    assert most == 8
+    assert ended == set(range(50))
+
+
 def test_the_first_choice_keeps_the_seed_and_the_others_have_seeds_of_their_own() -> None:
     asked = submit("", "hello", sampling=Sampling(seed=5))
     seeds = [choice_submit(asked, index, request_id=str(index)).sampling.seed for index in range(4)]

@@ -57,6 +57,12 @@ def test_what_is_not_said_is_the_variants_or_without_effect() -> None:
     assert _submit(defaults, temperature=0, top_p=1).sampling == Sampling(temperature=0.0)
 
 
+def test_the_variants_own_defaults_are_what_a_request_may_turn_off() -> None:
+    defaults = SamplingDefaults(top_k=20, min_p=0.1, repetition_penalty=1.1)
+    assert _submit(defaults).sampling == Sampling(top_k=20, min_p=0.1, repetition_penalty=1.1)
+    assert _submit(defaults, top_k=0, min_p=0, repetition_penalty=1).sampling == Sampling()
+
+
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_no_top_k_can_be_said_in_two_ways(top_k: int) -> None:
     assert _submit(top_k=top_k).sampling.top_k == 0
@@ -78,7 +84,7 @@ def test_no_top_k_can_be_said_in_two_ways(top_k: int) -> None:
         ("top_logprobs", 21),
         ("top_logprobs", -1),
         ("temperature", 2.1),
-        ("top_p", 0),
+        ("top_p", -0.1),
         ("logprobs", "yes"),
         ("n", 1.5),
         ("logit_bias", [1]),
@@ -146,12 +152,11 @@ def test_a_form_that_is_none_is_refused(wanted: object) -> None:
     assert param.startswith("response_format")
 
 
-def test_a_form_does_not_go_with_stop_strings_or_with_tools_that_may_be_called() -> None:
-    form = {"type": "json_object"}
-    assert _refused(response_format=form, stop="x").param == "stop"
-    assert _refused(response_format=form, tools=[TOOL]).param == "response_format"
-    assert _submit(response_format=form, tools=[TOOL], tool_choice="none").grammar is not None
-    assert _submit(response_format={"type": "text"}, stop="x", tools=[TOOL]).grammar is None
+def test_a_form_goes_with_stop_strings_and_with_tools() -> None:
+    submit = _submit(response_format={"type": "json_object"}, stop="x", tools=[TOOL])
+    assert submit.grammar is not None
+    assert submit.tools is not None
+    assert submit.stop == ("x",)
 
 
 def test_a_schema_that_is_too_deep_is_refused_before_it_is_sent_on() -> None:

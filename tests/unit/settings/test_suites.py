@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.bootstrap import gate_policy
 from gateway.errors import StartError
+from gateway.settings import GateSettings
 from gateway.suites import find_suite_manifest, suite_search_path
 
 MANIFEST = 'name = "mine"\npurpose = "{purpose}"\n[categories]\na = "A"\n'
@@ -55,3 +57,33 @@ def test_an_unknown_key_is_refused_with_the_file(tmp_path: Path) -> None:
     file.write_text('porpoise = "x"\n' + file.read_text())
     with pytest.raises(StartError, match=f"{file} cannot be used .*porpoise"):
         find_suite_manifest(str(tmp_path / "elsewhere"), state_dir=tmp_path)
+
+
+def test_the_gate_of_a_new_deployment_asks_for_the_held_out_cases_that_the_suite_draws(tmp_path: Path) -> None:
+    write_suite(tmp_path / "suites" / "mine", "any")
+    assert gate_policy(GateSettings(suite="mine"), state_dir=tmp_path).heldout_per_family == 0
+    with (tmp_path / "suites" / "mine" / "suite.toml").open("a") as file:
+        file.write("[heldout]\ngenerator = 1\nper_family = 3\n")
+    assert gate_policy(GateSettings(suite="mine"), state_dir=tmp_path).heldout_per_family == 3
+
+
+def test_the_gate_of_a_new_deployment_asks_for_the_profile_of_its_suite_unless_told_another(tmp_path: Path) -> None:
+    write_suite(tmp_path / "suites" / "mine", "any")
+
+    def profile(settings: GateSettings) -> str:
+        return gate_policy(settings, state_dir=tmp_path).profile
+
+    assert profile(GateSettings(suite="mine")) == "full"
+    assert profile(GateSettings(suite="absent")) == "full"
+    assert profile(GateSettings(suite="mine", profile="quick")) == "quick"
+    file = tmp_path / "suites" / "mine" / "suite.toml"
+    file.write_text('profile = "seed"\n' + file.read_text())
+    assert profile(GateSettings(suite="mine")) == "seed"
+
+
+def test_profile_quick_excludes_a_larger_loss_than_the_default(tmp_path: Path) -> None:
+    write_suite(tmp_path / "suites" / "mine", "any")
+    file = tmp_path / "suites" / "mine" / "suite.toml"
+    file.write_text('profile = "quick"\n' + file.read_text())
+    bounds = {each.name: each.bound for each in gate_policy(GateSettings(suite="mine"), state_dir=tmp_path).criteria}
+    assert (bounds["accuracy"], bounds["accuracy_vs_incumbent"]) == (0.80, 0.10)

@@ -186,8 +186,18 @@ def test_max_completion_tokens_comes_before_max_tokens() -> None:
     assert _submit(max_tokens=5, max_completion_tokens=6).max_completion_tokens == 6
 
 
-def test_more_than_the_variant_gives_is_refused() -> None:
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_more_than_the_variant_gives_is_refused_by_the_name_that_was_used(field: str) -> None:
     variant = msgspec.structs.replace(VARIANT, limits=Limits(max_completion_tokens=10))
-    assert _submit(variant, max_tokens=10).max_completion_tokens == 10
-    with pytest.raises(InvalidRequest, match="10 at most"):
-        _submit(variant, max_tokens=11)
+    assert _submit(variant, **{field: 10}).max_completion_tokens == 10
+    with pytest.raises(InvalidRequest, match=f"`{field}` is 11.*10 tokens at most") as refused:
+        _submit(variant, **{field: 11})
+    assert refused.value.param == field
+
+
+def test_more_than_the_context_is_refused_before_it_is_sent_on() -> None:
+    most = VARIANT.engine.context_length
+    assert _submit(max_tokens=most).max_completion_tokens == most
+    with pytest.raises(InvalidRequest) as refused:
+        _submit(max_tokens=most + 1)
+    assert (refused.value.code, refused.value.param) == (ErrorCode.INVALID_VALUE, "max_tokens")

@@ -6,7 +6,14 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from canary.judge import judge
-from gateway.contracts.admin import EngineMemory, EngineState, EngineView, PrefixCacheCounts
+from gateway.contracts.admin import (
+    BreakerState,
+    EngineMemory,
+    EngineState,
+    EngineView,
+    FailureReason,
+    PrefixCacheCounts,
+)
 from gateway.contracts.deployments import Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.evaluations import Metric, Role
 from gateway.contracts.scheduling import RefusalReason, SchedulingClass
@@ -159,15 +166,23 @@ def test_an_incumbent_that_is_not_ready_is_down_and_a_candidate_that_is_gone_is_
     assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
 
 
-def test_restarts_are_counted_by_reasons_of_a_closed_set() -> None:
+def test_failures_are_counted_by_their_reason() -> None:
     metrics = serving()
-    for reason in ("exited", "sigkill", "hung", "something new"):
-        metrics.engine_restarted(role=Role.INCUMBENT, reason=reason)
-    counted = {name for name in samples(metrics) if name.startswith("gateway_engine_restarts_total")}
+    for reason in FailureReason:
+        metrics.engine_failed(role=Role.INCUMBENT, reason=reason)
+    counted = {name for name in samples(metrics) if name.startswith("gateway_engine_failures_total")}
     assert counted == {
-        f"gateway_engine_restarts_total{{reason={reason},role=incumbent}}"
-        for reason in ("exited", "sigkill", "hung", "other")
+        f"gateway_engine_failures_total{{reason={reason},role=incumbent}}"
+        for reason in ("start_failed", "crashed", "exited", "hung", "out_of_memory", "killed")
     }
+
+
+def test_an_open_breaker_of_any_engine_of_a_role_shows() -> None:
+    metrics = serving()
+    resting = msgspec.structs.replace(engine(EngineState.RESTARTING), breaker=BreakerState.OPEN)
+    for views, shown in (([engine(), resting], 1), ([engine()], 0)):
+        metrics.engines_observed((Role.INCUMBENT, view) for view in views)
+        assert samples(metrics)["gateway_engine_breaker_open{role=incumbent}"] == shown
 
 
 def test_an_evaluation_is_counted_by_outcome_with_its_accuracies() -> None:

@@ -1,0 +1,85 @@
+"""A stream whose client does not read is given up, and nothing else is."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from litestar.types import Message, Send
+
+from gateway.api.disconnect import ReaderStalled
+from gateway.api.event_stream import EventStream
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE_S = 0.02
+LONG_S = 60.0
+
+
+class Reader:
+    """Takes so many messages, and then nothing until `reads` is set."""
+
+    def __init__(self, takes: int) -> None:
+        self.taken: list[bytes] = []
+        self.reads = asyncio.Event()
+        self._takes = takes
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            if len(self.taken) >= self._takes:
+                await self.reads.wait()
+            self.taken.append(message["body"])
+
+    def stream(self, *, interval_s: float = LONG_S, stall_limit_s: float = LONG_S) -> EventStream:
+        return EventStream(cast("Send", self.send), interval_s, stall_limit_s=stall_limit_s)
+
+
+async def test_an_event_that_is_not_taken_within_the_limit_ends_the_stream() -> None:
+    reader = Reader(takes=1)
+    cleaned: list[bool] = []
+
+    async def own() -> None:
+        async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S, stall_limit_s=AT_ONCE_S) as stream:
+            try:
+                await stream.send(b"first")
+                await stream.send(b"second")
+            finally:
+                cleaned.append(True)
+
+    with pytest.raises(ReaderStalled):
+        await own()
+    assert reader.taken == [b"first"]
+    assert cleaned
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_comment_that_is_not_taken_ends_it_too_though_its_owner_waits_for_the_engine() -> None:
+    reader = Reader(takes=0)
+    with pytest.raises(ReaderStalled):
+        async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S, stall_limit_s=AT_ONCE_S):
+            await asyncio.Event().wait()
+
+
+async def test_a_reader_that_is_only_slow_gets_everything() -> None:
+    reader = Reader(takes=1)
+    async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S) as stream:
+        await stream.send(b"first")
+        asyncio.get_running_loop().call_later(5 * AT_ONCE_S, reader.reads.set)
+        await stream.send(b"second")
+        await stream.end(b"last")
+    assert [it for it in reader.taken if not it.startswith(b":")] == [b"first", b"second", b"last"]
+
+
+async def test_whoever_cancels_the_owner_is_not_told_of_a_stalled_reader() -> None:
+    reader = Reader(takes=0)
+
+    async def own() -> None:
+        async with reader.stream() as stream:
+            await stream.send(b"first")
+
+    owner = asyncio.create_task(own())
+    await asyncio.sleep(0)
+    owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
