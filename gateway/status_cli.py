@@ -1,12 +1,11 @@
 """`gateway status` and `gateway engines`: ask a running gateway, and show the answer to a person or to a script."""
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 import click
+import httpx
 import msgspec
 from rich.console import Console
 from rich.table import Table
@@ -71,26 +70,23 @@ def _get(url: str, path: str) -> bytes:
         raise StartError(f"The gateway's address {url!r} must start with http:// or https://.")
     key = os.environ.get("GATEWAY_API_KEY")
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(f"{url.rstrip('/')}{path}", headers=headers)  # noqa: S310 - checked above
-    # A proxy named in the environment has no business here.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=_TIMEOUT_S) as response:
-            return response.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            raise StartError(f"{url} refuses: {_message(error)}") from error
-    except (OSError, ValueError) as error:
+        # A proxy named in the environment has no business here.
+        response = httpx.get(f"{url.rstrip('/')}{path}", headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+    except (httpx.TransportError, httpx.InvalidURL, UnicodeEncodeError) as error:
         raise StartError(
             f"No gateway answers at {url}; start one with `gateway serve`, or name another with --gateway."
         ) from error
+    if response.is_error:
+        raise StartError(f"{url} refuses: {_message(response)}")
+    return response.content
 
 
-def _message(error: urllib.error.HTTPError) -> str:
+def _message(response: httpx.Response) -> str:
     try:
-        return msgspec.json.decode(error.read(), type=ErrorBody).error.message
+        return msgspec.json.decode(response.content, type=ErrorBody).error.message
     except msgspec.DecodeError:
-        return f"HTTP status {error.code} without an explanation; is it this version's gateway?"
+        return f"HTTP status {response.status_code} without an explanation; is it this version's gateway?"
 
 
 def _decoded(body: bytes, kind: type[T], url: str) -> T:
