@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.contracts.chat import ChatRequest
-from gateway.contracts.completions import CompletionRequest
+from gateway.contracts.chat import ChatRequest, GenerationRequest
 from gateway.contracts.variants import SamplingDefaults
 from gateway.errors import InvalidRequest
 from gateway.wire import Sampling
@@ -11,7 +10,7 @@ from gateway.wire import Sampling
 _BIAS_LIMIT = 100
 
 
-def sampling_of(request: ChatRequest | CompletionRequest, defaults: SamplingDefaults) -> Sampling:
+def sampling_of(request: GenerationRequest, defaults: SamplingDefaults) -> Sampling:
     """Raises InvalidRequest where `logit_bias` names something that is no token id or goes beyond its range."""
     return Sampling(
         temperature=defaults.temperature if request.temperature is None else request.temperature,

@@ -1,11 +1,10 @@
 """What `stream_options` says, on every route that streams."""
 
-from gateway.contracts.chat import ChatRequest
-from gateway.contracts.completions import CompletionRequest
+from gateway.contracts.chat import GenerationRequest
 from gateway.errors import InvalidRequest
 
 
-def includes_usage(request: ChatRequest | CompletionRequest) -> bool:
+def includes_usage(request: GenerationRequest) -> bool:
     """Return whether a stream ends with what was used. Raises InvalidRequest where there is no stream."""
     options = request.stream_options
     if options is not None and not request.stream:

@@ -58,35 +58,42 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Accepted without effect: the gateway pads nothing."""
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /v1/chat/completions`."""
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the bodies of the routes that generate have in common."""
 
     model: str
-    messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: TokenCount | None = None
-    """Older name of `max_completion_tokens`, which wins where both are given."""
-    max_completion_tokens: TokenCount | None = None
     stop: StopString | Annotated[tuple[StopString, ...], Meta(max_length=4)] | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     seed: Seed | None = None
     n: ChoiceCount | None = None
-    """Each choice is drawn by itself, with a seed that is derived from `seed`."""
+    """Of each prompt. Each choice is drawn by itself, with a seed that is derived from `seed`."""
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, float] | None = None
     """By token id of the model's vocabulary, from -100 to 100."""
-    logprobs: bool | None = None
-    top_logprobs: TopLogprobs | None = None
-    """Needs `logprobs`."""
     # Not OpenAI's, but what local servers take.
     top_k: TopK | None = None
     """0 and -1 take all."""
     min_p: MinP | None = None
     repetition_penalty: RepetitionPenalty | None = None
     """Unlike OpenAI's two, it counts the prompt's tokens too."""
+    # Accepted and checked for type; without effect on the text.
+    user: str | None = None
+
+
+class ChatRequest(GenerationRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1)]
+    max_tokens: TokenCount | None = None
+    """Older name of `max_completion_tokens`, which wins where both are given."""
+    max_completion_tokens: TokenCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: TopLogprobs | None = None
+    """Needs `logprobs`."""
     response_format: ResponseFormat | None = None
     tools: Annotated[tuple[FunctionTool, ...], Meta(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
@@ -98,7 +105,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     chat_template_kwargs: dict[str, bool | int | float | str] | None = None
     """Arguments of the model's chat template, over the Variant's and those of `reasoning_effort`."""
     # Accepted and checked for type; without effect on the text.
-    user: str | None = None
     metadata: Metadata | None = None
     store: bool | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None

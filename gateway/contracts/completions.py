@@ -5,20 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.contracts.chat import (
-    ChoiceCount,
-    FinishReason,
-    MinP,
-    Penalty,
-    RepetitionPenalty,
-    Seed,
-    StopString,
-    StreamOptions,
-    Temperature,
-    TopK,
-    TopP,
-    Usage,
-)
+from gateway.contracts.chat import ChoiceCount, FinishReason, GenerationRequest, Usage
 from gateway.contracts.tokens import TokenId
 
 DEFAULT_MAX_TOKENS = 16
@@ -28,37 +15,19 @@ MAX_PROMPTS = 128
 TokenIds = Annotated[tuple[TokenId, ...], Meta(min_length=1)]
 
 
-class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CompletionRequest(GenerationRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /v1/completions`."""
 
-    model: str
     prompt: str | Annotated[tuple[str | TokenId | TokenIds, ...], Meta(min_length=1)]
     """A text, the tokens of one, or several of either kind; `gateway/completions.py` checks that it is no mixture."""
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     """0 only with `echo`: then nothing is generated."""
     echo: bool | None = None
     """Whether the prompt stands before its continuation, with its log-probabilities where these are asked for."""
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
     """How many tokens to name beside each."""
-    stop: StopString | Annotated[tuple[StopString, ...], Meta(max_length=4)] | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    seed: Seed | None = None
-    n: ChoiceCount | None = None
-    """Of each prompt."""
     best_of: ChoiceCount | None = None
     """No more than `n`: choices that are drawn and thrown away are not offered."""
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, float] | None = None
-    # Not OpenAI's, but what local servers take, as in chat.
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    # Accepted and checked for type; without effect on the text.
-    user: str | None = None
     # OpenAI's, and not offered here.
     suffix: None = None
 
