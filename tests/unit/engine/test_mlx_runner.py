@@ -224,10 +224,12 @@ class Steps:
     def __init__(self, model: Any) -> None:
         self.now_s = 0.0
         self.chunks: list[int] = []
+        self.decode_count = 0
         self._model = model
 
     def __call__(self, tokens: mx.array, **options: Any) -> mx.array:
         if tokens.shape[1] == 1:
+            self.decode_count += 1
             self.now_s += 0.010
         else:
             self.chunks.append(tokens.size)
@@ -272,6 +274,22 @@ def test_while_streams_run_a_long_prompt_comes_in_small_chunks_and_each_step_giv
     assert sum(model.chunks) == 999
     assert max(gaps_s) <= 2 * (0.010 + 0.001 * model.chunks[-1])
     assert max(model.chunks) <= 16
+
+
+def test_beside_streams_a_long_prompt_joins_in_a_step_without_a_chunk(llama: Any) -> None:
+    model = Steps(llama)
+    runner = _clocked(model, prefill_step_tokens=64)
+    runner.insert(row(1, words(10, 1), max_tokens=10_000))
+    while not runner.step():
+        pass
+    for number in (2, 3):  # there is always somebody whose chunk could come
+        runner.insert(row(number, words(200, number)))
+    while True:
+        chunks, decodes = len(model.chunks), model.decode_count
+        runner.step()
+        if model.decode_count - decodes > 1:  # one joins: its last token goes through the model by itself
+            break
+    assert len(model.chunks) == chunks
 
 
 def test_without_streams_a_long_prompt_comes_in_full_chunks(llama: Any) -> None:
