@@ -16,6 +16,8 @@ _MOST_SHRINKING_RATIO = 0.5
 _EASY_RATIO = 2 / 3
 """A chunk that took no more of what it was allowed may be twice as large the next time."""
 _STEPS_BETWEEN_SAMPLES = 8
+_FEW_PROMPTS = 8
+"""Each that waits beyond these adds its part to the chunk: a crowd waits for every step that is not its own."""
 
 
 class PrefillPace:
@@ -32,14 +34,17 @@ class PrefillPace:
     def budget_tokens(self, *, streams: int, prompts: int = 1) -> int:
         """Return the prompt tokens that the next step may work on.
 
-        Where more prompts wait than streams decode, it is more by as much: the few give way to the many. Beside
-        streams it is 0 now and then: how long a step takes without a chunk shows in a step without one only.
+        Where more prompts wait than streams decode, it is more by as much: the few give way to the many. Where a crowd
+        waits it is more too: a prompt costs the streams the same in one piece or in many, and those that wait behind
+        it a step for each piece. Beside streams it is 0 now and then: how long a step takes without a chunk shows in
+        a step without one only.
         """
         if not streams:
             return self._full_tokens
         if self._steps_since_sample >= _STEPS_BETWEEN_SAMPLES:
             return 0
-        return min(int(self._beside_tokens * max(1.0, prompts / streams)), self._full_tokens)
+        larger_ratio = max(1.0, prompts / streams, prompts - _FEW_PROMPTS)
+        return min(int(self._beside_tokens * larger_ratio), self._full_tokens)
 
     def observe(self, *, duration_s: float, streams: int, prefill_tokens: int) -> None:
         """Learn from one step: how long it took, the streams in it, the prompt tokens that it worked on."""

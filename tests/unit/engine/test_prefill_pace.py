@@ -98,6 +98,13 @@ def test_where_more_prompts_wait_than_streams_run_a_chunk_is_larger_by_as_much()
     assert pace.budget_tokens(streams=8) == pytest.approx(50, abs=1)
 
 
+def test_where_a_crowd_waits_a_chunk_is_larger_however_many_streams_run() -> None:
+    pace = _at(50)
+    assert pace.budget_tokens(streams=64, prompts=8) == 50
+    assert pace.budget_tokens(streams=64, prompts=13) == pytest.approx(250, abs=3)
+    assert pace.budget_tokens(streams=64, prompts=200) == FULL
+
+
 def test_the_short_end_of_a_prompt_does_not_shrink_the_next_ones_chunks() -> None:
     pace = _at(100)
     pace.observe(duration_s=0.110, streams=8, prefill_tokens=2)
