@@ -14,6 +14,12 @@ REQUIRE_PROGRAMS = "GATEWAY_REQUIRE_PROGRAMS"
 """Set to 1 (by `.ci/run`), a missing program is a failure instead of a skip."""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest tests start first: of two workers, whoever started one last would end alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("model") is None)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
