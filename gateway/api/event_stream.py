@@ -25,16 +25,20 @@ class EventStream:
     whatever the task does that entered the context ends in ReaderStalled.
     """
 
-    def __init__(self, send: Send, interval_s: float, *, stall_limit_s: float) -> None:
+    def __init__(self, send: Send, interval_s: float, *, stall_limit_s: float, send_body: Send | None = None) -> None:
+        """`send_body`, where there is one, takes the messages of the body in place of `send`."""
         self._send = send
+        self._send_body = send_body or send
         self._interval_s = interval_s
         self._stall_limit_s = stall_limit_s
         self._owner: asyncio.Task[object] | None = None
         self._stalled = False
         self._opened = False
-        self._write_began_s = 0.0
+        self._write_began_s: float | None = None
+        """Of what is being sent; None while nothing is."""
         self._last_sent_s = time.monotonic()
-        self._sending = asyncio.Lock()
+        self._commenting = asyncio.Lock()
+        """Held while a comment is sent: events, which are far more, come one at a time by themselves."""
         self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -54,6 +58,9 @@ class EventStream:
     async def send(self, data: bytes) -> None:
         """Send whole events; nothing where there are none."""
         if data:
+            if self._commenting.locked():  # the client does not take the comment, so it would not take this either
+                async with self._commenting:
+                    pass
             await self._write(data, more=True)
 
     async def end(self, data: bytes) -> None:
@@ -67,13 +74,15 @@ class EventStream:
         return not self._opened
 
     async def _write(self, data: bytes, *, more: bool) -> None:
-        async with self._sending:
-            self._write_began_s = time.monotonic()
+        self._write_began_s = time.monotonic()
+        try:
             if not self._opened:
                 self._opened = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
-            self._last_sent_s = time.monotonic()
+            await self._send_body({"type": "http.response.body", "body": data, "more_body": more})
+        finally:
+            self._write_began_s = None
+        self._last_sent_s = time.monotonic()
 
     async def _keep(self) -> None:
         """Send a comment whenever one is due, until the reader stalls.
@@ -81,14 +90,12 @@ class EventStream:
         It looks once an interval: a timeout around each event would be a timer for every token of every stream.
         """
         while True:
-            now_s = time.monotonic()
-            if self._sending.locked():
-                wait_s = self._write_began_s + self._stall_limit_s - now_s
-            else:
-                wait_s = self._last_sent_s + self._interval_s - now_s
+            began_s = self._write_began_s
+            due_s = self._last_sent_s + self._interval_s if began_s is None else began_s + self._stall_limit_s
+            wait_s = due_s - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, self._interval_s))
-            elif self._sending.locked() or not await self._comment():
+            elif began_s is not None or not await self._comment():
                 break
         self._stalled = True
         if self._owner is not None:
@@ -97,7 +104,7 @@ class EventStream:
     async def _comment(self) -> bool:
         """Send a comment; return whether that came to an end."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._stall_limit_s):
+            async with self._commenting, asyncio.timeout(self._stall_limit_s):
                 await self._write(KEEP_ALIVE, more=True)
                 return True
         return False

@@ -12,8 +12,8 @@ MAX_HEADER_BYTES = 64 * 1024
 """Names and values of all headers together; h11's limit for a request whose end has not come."""
 
 
-def limit_headers(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard every route. Raises InvalidRequest."""
+async def limit_headers(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard every route; async, because Litestar runs any other in a thread. Raises InvalidRequest."""
     size_bytes = sum(len(name) + len(value) for name, value in connection.scope["headers"])
     if size_bytes > MAX_HEADER_BYTES:
         raise InvalidRequest(

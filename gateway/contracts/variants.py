@@ -1,6 +1,7 @@
 """What is judged and promoted: the Variant, and the EngineSpec that it needs resident."""
 
 import enum
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -38,7 +39,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kv_group_size: KvGroupSize = 64
 
 
-class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """What must be resident to decode. Two variants with equal engine digests share one engine."""
 
     kind: EngineKind
@@ -68,7 +69,7 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Whether it serves one request at a time: mlx-lm batches neither a quantised cache nor a draft model."""
         return self.kv_bits is not None or self.draft_path is not None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Options that are not used are no part of it, so those that come later change no digest from before."""
         parts: dict[str, object] = {
@@ -122,7 +123,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Tokens generated at most; None leaves what the context leaves."""
 
 
-class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Immutable and content-addressed. The name is a label: the digest says what answers."""
 
     name: str
@@ -131,7 +132,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sampling: SamplingDefaults = SamplingDefaults()
     limits: Limits = Limits()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_of(
             {

@@ -1,6 +1,7 @@
 """`python -m gateway.engine --fd N`: one engine process, spoken to over the socket that it inherits as descriptor N."""
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -46,6 +47,9 @@ def main() -> int:
         thread.join(LAST_WORDS_TIMEOUT_S)
         return 1
     loop = Loop(model.make_runner, inbox, outbox, scorer=model.scorer)
+    # The libraries and the model are there to stay: to look through them again and again holds every stream up.
+    gc.collect()
+    gc.freeze()
     outbox.put(Loaded(model.tokenizer, model.ready, identity))
     loop.run()
     return 0

@@ -37,7 +37,9 @@ class Attempt:
         self._deltas: list[TokenDelta] = []
         self._scores: list[TokenScore] = []
         self._finished = False
-        self._news = asyncio.Event()
+        self._has_news = False
+        self._reading: asyncio.Future[None] | None = None
+        """What the one reader waits for. An Event, which may have many, takes its time with every token."""
 
     @property
     def ended(self) -> bool:
@@ -63,38 +65,43 @@ class Attempt:
     def accept(self, accepted: Accepted) -> None:
         self.prompt_tokens, self.max_tokens = accepted.prompt_tokens, accepted.max_tokens
         self._is_accepted = True
-        self._news.set()
+        self._tell()
 
     def answer(self, tokenized: Tokenized) -> None:
         self.tokenized = tokenized
         self._is_accepted = self._finished = True
-        self._news.set()
+        self._tell()
 
     def add(self, delta: TokenDelta) -> None:
         self._has_spoken = True
         self._deltas.append(delta)
         if len(self._deltas) >= _MERGED_AT:
             self._deltas = [merged(self._deltas)]
-        self._news.set()
+        self._tell()
         if delta.finish_reason is not None:
             self._finish()
 
     def add_scores(self, scored: Scored) -> None:
         self._scores.extend(scored.positions)
-        self._news.set()
+        self._tell()
         if scored.ended:
             self._finish()
 
     def fail(self, error: GatewayError) -> None:
         if not self.ended:
             self.error = error
-            self._news.set()
+            self._tell()
             self.on_end()
 
     def unsay(self) -> None:
         """Drop what was not taken: it will be said again by another."""
         self._deltas.clear()
         self._scores.clear()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)
 
     def _finish(self) -> None:
         self._finished = True
@@ -115,29 +122,33 @@ class Attempt:
 
     async def accepted(self) -> None:
         """Wait for the engine's yes, or raise its no."""
-        await self._news.wait()
+        await self._news()
         if self.error is not None:
             raise self.error
         if not self._is_accepted:
             raise EngineFault("The engine sent a token before it accepted the request.")
-        self._news.clear()
+        self._has_news = False
 
     async def take(self) -> TokenDelta:
         """Wait for news and return all of it as one delta; an error comes after what was said before it."""
-        await self._news.wait()
+        await self._news()
         if self.error is not None and not self._deltas:
             raise self.error
         delta = merged(self._deltas)
         self._deltas.clear()
-        if self.error is None:
-            self._news.clear()
+        self._has_news = self.error is not None
         return delta
 
     async def scores(self) -> tuple[TokenScore, ...]:
         """Wait until all scores are here; an error ends the wait."""
         while not self._finished:
-            await self._news.wait()
+            await self._news()
             if self.error is not None:
                 raise self.error
-            self._news.clear()
+            self._has_news = False
         return tuple(self._scores)
+
+    async def _news(self) -> None:
+        if not self._has_news:
+            self._reading = asyncio.get_running_loop().create_future()
+            await self._reading

@@ -9,6 +9,7 @@ Writes results/NAME.json and results/NAME.md beside this file, and prints the se
 """
 
 import asyncio
+import gc
 import tempfile
 from contextlib import aclosing
 from pathlib import Path
@@ -77,6 +78,9 @@ def main(
             without=frozenset({VLLM}) if quick else frozenset(),
             scratch=Path(scratch),
         )
+        # A full collection in the load generator would show as a gap in whatever it measures.
+        gc.collect()
+        gc.freeze()
         asyncio.run(measure(field))
     click.echo((out / f"{name}.md").read_text())
 

@@ -143,14 +143,14 @@ async def _start_gateway(model: Path, max_rows: int, scratch: Path) -> HttpConte
 async def _start_server(
     name: str, command: Sequence[str], *, model: str, health: str, scratch: Path, pin: str | None = None
 ) -> HttpContender:
-    port = _free_port()
+    port = free_port()
     with (scratch / f"{name}-{port}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *command, "--port", str(port), env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        await _wait_until_ready(process, url + health)
+        await wait_until_ready(process, url + health)
     except TimeoutError:
         await _stop(process)
         raise Unavailable(f"{name} was not ready within {START_TIMEOUT_S:g} s") from None
@@ -164,7 +164,7 @@ def _last_line(log: Path) -> str:
     return (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
 
 
-async def _wait_until_ready(process: asyncio.subprocess.Process, url: str) -> None:
+async def wait_until_ready(process: asyncio.subprocess.Process, url: str) -> None:
     async with asyncio.timeout(START_TIMEOUT_S), httpx.AsyncClient(trust_env=False) as client:
         while True:
             if process.returncode is not None:
@@ -198,7 +198,7 @@ def _environment() -> dict[str, str]:
     return engine_environment({**os.environ, "HF_HUB_OFFLINE": "1"}, find_blas())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
