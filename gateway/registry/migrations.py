@@ -65,6 +65,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    (
+        # A table of its own: whoever registers the content again takes the line out, and the variant stays what it is.
+        """
+        CREATE TABLE archived_variants (
+            digest TEXT PRIMARY KEY REFERENCES variants (digest),
+            at TEXT NOT NULL
+        ) STRICT
+        """,
+    ),
+    (
+        # A key that is revoked loses its secrets and keeps its name, which is not given to another.
+        """
+        CREATE TABLE keys (
+            name TEXT PRIMARY KEY,
+            granted BLOB NOT NULL,          -- JSON of a KeyGrant
+            secret_digest BLOB UNIQUE,      -- SHA-256; none once it is revoked
+            previous_digest BLOB,           -- of the secret before the last rotation
+            previous_until_s REAL NOT NULL,
+            created_at TEXT NOT NULL,
+            rotated_at TEXT,
+            revoked_at TEXT
+        ) STRICT
+        """,
+    ),
 )
 
 

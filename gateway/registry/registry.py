@@ -11,10 +11,12 @@ from gateway.contracts.admin import EvaluationSummary, VariantView
 from gateway.contracts.deployments import Deployment, GatePolicy, Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.evaluations import Evaluation
 from gateway.contracts.files import FileState
+from gateway.contracts.keys import KeyGrant
 from gateway.contracts.variants import Variant
-from gateway.registry import deployments, evaluations, file_digests, variants
+from gateway.registry import deployments, evaluations, file_digests, keys, variants
 from gateway.registry.database import Database
 from gateway.registry.deployments import Change
+from gateway.registry.keys import IssuedKey
 
 Check = Callable[[Deployment, Evaluation | None], None]
 """Raises PromotionRefused or another GatewayError where the change must not be made."""
@@ -52,6 +54,10 @@ class Registry:
     async def variants(self) -> tuple[VariantView, ...]:
         """Return all, in the order of registration."""
         return await self._database.transact(variants.all_views)
+
+    async def archive_variant(self, digest: str) -> None:
+        """Note that the files of the Variant of this digest are gone. Registering it again takes that back."""
+        await self._database.transact(lambda connection: variants.archive(connection, digest, _now()))
 
     # --- deployments ---
 
@@ -138,6 +144,28 @@ class Registry:
     async def evaluations(self) -> tuple[EvaluationSummary, ...]:
         """Return all, the last recorded first."""
         return await self._database.transact(evaluations.summaries)
+
+    # --- API keys ---
+
+    async def keys(self) -> tuple[IssuedKey, ...]:
+        """Return those that are not revoked, by name."""
+        return await self._database.transact(keys.everything)
+
+    async def add_key(self, name: str, grant: KeyGrant, secret_digest: bytes) -> IssuedKey:
+        """Raise GateError (KEY_EXISTS) where the name was ever given."""
+        return await self._database.transact(
+            lambda connection: keys.add(connection, name, grant, secret_digest, _now())
+        )
+
+    async def rotate_key(self, name: str, secret_digest: bytes, *, previous_until_s: float | None) -> IssuedKey:
+        """Change the secret; the one until now lives until that Unix time. Raises NotFound (KEY_NOT_FOUND)."""
+        return await self._database.transact(
+            lambda connection: keys.rotate(connection, name, secret_digest, _now(), previous_until_s=previous_until_s)
+        )
+
+    async def revoke_key(self, name: str) -> None:
+        """Forget its secrets, for good. Raises NotFound (KEY_NOT_FOUND)."""
+        await self._database.transact(lambda connection: keys.revoke(connection, name, _now()))
 
     # --- digests of files: called from the thread that reads a model, never on the event loop ---
 

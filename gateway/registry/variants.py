@@ -13,12 +13,13 @@ from gateway.errors import NotFound
 
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _SELECT = """
-    SELECT variant_names.name, variants.content, variant_names.created_at
-    FROM variant_names JOIN variants USING (digest)
+    SELECT variant_names.name, variants.content, variant_names.created_at, archived_variants.at
+    FROM variant_names JOIN variants USING (digest) LEFT JOIN archived_variants USING (digest)
 """
 
 
 def add(connection: sqlite3.Connection, variant: Variant, at: str) -> VariantView:
+    """Register; what was archived is so no more, for whoever registers has read its files."""
     content = msgspec.json.encode(variant)
     # The digest leaves out where the files lie; the place named last is the one where they are.
     connection.execute(
@@ -29,8 +30,15 @@ def add(connection: sqlite3.Connection, variant: Variant, at: str) -> VariantVie
         "INSERT INTO variant_names (name, digest, created_at) VALUES (?, ?, ?) ON CONFLICT (name, digest) DO NOTHING",
         (variant.name, variant.digest, at),
     )
+    connection.execute("DELETE FROM archived_variants WHERE digest = ?", (variant.digest,))
     row = connection.execute(f"{_SELECT} WHERE name = ? AND digest = ?", (variant.name, variant.digest)).fetchone()
     return _view(row)
+
+
+def archive(connection: sqlite3.Connection, digest: str, at: str) -> None:
+    """Note that the files of the Variant of this whole digest are gone, or are about to be."""
+    require(connection, digest)
+    connection.execute("INSERT INTO archived_variants VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, at))
 
 
 def find(connection: sqlite3.Connection, reference: str) -> VariantView:
@@ -74,14 +82,15 @@ def _only(connection: sqlite3.Connection, reference: str, digits: str, name: str
     return views[0]
 
 
-def _view(row: tuple[str, bytes, str]) -> VariantView:
-    name, content, created_at = row
+def _view(row: tuple[str, bytes, str, str | None]) -> VariantView:
+    name, content, created_at, archived_at = row
     variant = msgspec.structs.replace(msgspec.json.decode(content, type=Variant), name=name)
     return VariantView(
         reference=variant.reference,
         digest=variant.digest,
         predicted_bytes=variant.engine.weights_bytes,
         created_at=created_at,
+        archived_at=archived_at,
         variant=variant,
     )
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.contracts.keys import KeyRole
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import StartError
-from gateway.keys import KeyRing, load_keys
-from gateway.settings import KeyRole, KeySettings
+from gateway.keys import KeyRing, check_reach, load_keys
+from gateway.settings import KeySettings, ServerSettings, Settings
 
 CHAT = KeySettings(name="app", role=KeyRole.CHAT, secret_env="APP_SECRET")  # noqa: S106 - the variable's name
 ENVIRON = {"APP_SECRET": "s3cret"}
@@ -68,6 +69,13 @@ def test_an_unreadable_or_empty_file_stops_the_start(tmp_path: Path) -> None:
         load_keys([entry], environ={})
 
 
+@pytest.mark.parametrize("secret", ["geheim\u00fc", "two\nlines", "a\ttab"])
+def test_a_secret_that_no_header_can_carry_stops_the_start(secret: str) -> None:
+    with pytest.raises(StartError, match=r"key app: .*APP_SECRET holds what no header can carry") as raised:
+        load_keys([CHAT], environ={"APP_SECRET": secret})
+    assert secret not in raised.value.message
+
+
 def test_two_keys_with_one_secret_stop_the_start() -> None:
     other = KeySettings(name="other", role=KeyRole.ADMIN, secret_env="APP_SECRET")  # noqa: S106 - as above
     with pytest.raises(StartError, match=r"keys app and other have the same secret") as raised:
@@ -90,3 +98,33 @@ def test_each_role_may_do_what_the_one_before_it_may() -> None:
         (KeyRole.ADMIN, KeyRole.EVALUATION),
         (KeyRole.ADMIN, KeyRole.ADMIN),
     }
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])  # noqa: S104 - what is refused
+def test_a_reachable_host_needs_a_key(host: str) -> None:
+    settings = Settings(state_dir="/state", server=ServerSettings(host=host))
+    with pytest.raises(StartError, match=r"server.host .*gateway keys create .*--state-dir /state.*\[\[keys\]\]"):
+        check_reach(settings, KeyRing())
+    check_reach(settings, load_keys([CHAT], environ=ENVIRON))
+
+
+def test_any_web_page_needs_a_key() -> None:
+    settings = Settings(state_dir="/state", server=ServerSettings(cors_origins=("*",)))
+    with pytest.raises(StartError, match="cors_origins"):
+        check_reach(settings, KeyRing())
+    check_reach(settings, load_keys([CHAT], environ=ENVIRON))
+    check_reach(Settings(state_dir="/state"), KeyRing())
+
+
+def test_a_thousand_keys_are_looked_up_and_not_walked_through() -> None:
+    """Counted in comparisons, not in time: one of a thousand is compared."""
+    many = [KeySettings(name=f"k{number}", role=KeyRole.CHAT, secret_env=f"S{number}") for number in range(1000)]
+    ring = load_keys(many, environ={f"S{number}": f"secret-{number}" for number in range(1000)})
+    with pytest.MonkeyPatch.context() as patch:
+        compared: list[bytes] = []
+        patch.setattr("gateway.keys.hmac.compare_digest", lambda a, b: compared.append(a) or a == b)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] - a stand-in
+        key = ring.authenticate("Bearer secret-777")
+        assert ring.authenticate("Bearer secret-1000") is None
+    assert key is not None
+    assert key.name == "k777"
+    assert len(compared) == 1

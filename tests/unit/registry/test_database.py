@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from gateway.contracts.deployments import GatePolicy
+from gateway.contracts.keys import KeyGrant, KeyRole
 from gateway.errors import GatewayError, StartError
 from gateway.registry import Registry
 from gateway.registry.database import Database
@@ -24,7 +25,11 @@ from tests.support.evaluations import make_evaluation, make_variant
 
 pytestmark = pytest.mark.anyio
 
-RELEASED = ("efe1821608fb43f70d4d7d284c066144f26edd19f4e582067c43906556d4fc8b",)
+RELEASED = (
+    "efe1821608fb43f70d4d7d284c066144f26edd19f4e582067c43906556d4fc8b",
+    "6165f83c38b0efe1bff7aac6d43a05f06c8247565a385ee2c8a9b5e85570c3ac",
+    "b7ff485a98e9829346f897fc5591a2680c52820e80383c37e1d85d19e070d744",
+)
 """Digests of the steps that have been released, in order: none of them is ever edited."""
 
 WRITE_FOR_EVER = """
@@ -187,6 +192,8 @@ async def test_a_database_of_version_1_is_read_by_this_version(tmp_path: Path) -
     assert len((await registry.evaluation(summary.id)).trials) == 2
     await registry.create_deployment("other", incumbent=incumbent.digest, gate=GatePolicy(suite="smoke"))
     assert await asyncio.to_thread(registry.cached_file_digest, "/models/a", 1, 2, 3) == "d" * 64
+    assert await registry.keys() == ()
+    await registry.add_key("ops", KeyGrant(role=KeyRole.ADMIN), b"digest")
     await registry.close()
 
 
