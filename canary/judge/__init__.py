@@ -5,16 +5,31 @@ that it enforces.
 """
 
 from canary.judge.evidence import InconsistentRecord
+from canary.judge.fidelity import judge_fidelity, rejected
 from canary.judge.judgement import judge, same_judgement, stopped
+from canary.judge.latency import ONCE_Z, latency_doubts, latency_figure
+from canary.judge.memory import memory_figure
 from canary.judge.order import case_order
-from canary.judge.satisfiable import complaint_about, size_complaint_about
+from canary.judge.satisfiable import complaint_about, size_complaint_about, timing_complaint_about
+from canary.judge.standing import Standing, standings
+from canary.judge.verdict import FIDELITY
 
 __all__ = [
+    "FIDELITY",
+    "ONCE_Z",
     "InconsistentRecord",
+    "Standing",
     "case_order",
     "complaint_about",
     "judge",
+    "judge_fidelity",
+    "latency_doubts",
+    "latency_figure",
+    "memory_figure",
+    "rejected",
     "same_judgement",
     "size_complaint_about",
+    "standings",
     "stopped",
+    "timing_complaint_about",
 ]

@@ -4,8 +4,10 @@ import math
 
 from canary.judge.comparisons import compare
 from canary.judge.evidence import Evidence
-from canary.judge.figures import Figure, figure_of
+from canary.judge.figure import Figure
+from canary.judge.figures import figure_of
 from canary.judge.harm import Harm
+from canary.judge.latency import ONCE_Z, latency_doubts
 from canary.judge.paired import least_families
 from canary.judge.profiles import UNSEEN_CHANCE
 from canary.judge.reasons import bounds_in_words, figure_in_words, harm_in_words, needs_in_words, rule_in_words
@@ -23,8 +25,17 @@ _Z_80 = 0.8416212335729143
 
 
 def is_decisive(criterion: Criterion, candidate: Evidence) -> bool:
-    """Return whether the criterion counts towards the verdict: times of dequantised weights are not the product's."""
-    return criterion.required and not (criterion.metric.is_time and candidate.system.dequantised)
+    """Return whether the criterion counts towards the verdict.
+
+    Times and memory that were measured with dequantised weights are not the product's.
+    """
+    return criterion.required and not (candidate.system.dequantised and _is_of_the_form(criterion.metric))
+
+
+def _is_of_the_form(metric: Metric) -> bool:
+    """Whether the metric is another one in another form of the weights."""
+    loads = {Metric.LOAD_TIME_COLD_S, Metric.LOAD_TIME_WARM_S}
+    return metric.is_time or (metric.of_memory_phase and metric not in loads)
 
 
 def apply_to_figure(
@@ -52,8 +63,10 @@ def apply_to_bounds(
 
     `harm` is the evidence that ends a run at any case. It fails the criterion, whatever else hinders a decision.
     """
+    apart = _is_timed_apart(criterion, candidate)
+    z = ONCE_Z if apart else z
     figure = figure_of(criterion, candidate, incumbent, z=z)
-    measured = bounds_in_words(criterion, figure)
+    measured = bounds_in_words(criterion, figure, unit="cycles" if apart else "families")
     if harm is not None:
         conclusion = Outcome.FAILED, f"{measured}: {harm_in_words(harm)}"
         return _result(criterion, figure, conclusion, candidate, families=figure.families)
@@ -67,8 +80,10 @@ def apply_to_bounds(
         if outcome is Outcome.PASSED and missing_families:
             outcome = Outcome.INCONCLUSIVE
         if outcome is Outcome.INCONCLUSIVE:
-            more_cases = _more_cases(criterion, figure, candidate, incumbent, z=z)
-            rule = needs_in_words(criterion, more_cases=more_cases, more_families=missing_families)
+            more = _more_units(criterion, figure, candidate, incumbent, z=z)
+            more_cases = None if apart else more
+            unit = "cycles" if apart and criterion.statistic.percentile is None else "cases"
+            rule = needs_in_words(criterion, more=more, unit=unit, more_families=missing_families)
         else:
             rule = rule_in_words(criterion, holds=outcome is Outcome.PASSED)
         conclusion = outcome, f"{measured}: {rule}"
@@ -77,9 +92,9 @@ def apply_to_bounds(
 
 def _plain_figure(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> Figure:
     """Return the mean with its 95 % interval, cases counted as independent; of other statistics the figure's own."""
-    if criterion.statistic is not Statistic.MEAN:
+    if criterion.statistic is not Statistic.MEAN or _is_timed_apart(criterion, candidate):
         return figure_of(criterion, candidate, incumbent, z=Z_95)
-    comparison = compare(candidate, incumbent, criterion.metric, criterion.category)
+    comparison = compare(candidate, incumbent, criterion.metric, criterion.category, criterion.tag)
     if criterion.rule is Rule.NO_WORSE_THAN:
         n, value = comparison.pairs, comparison.difference
         low, high = comparison.difference_low, comparison.difference_high
@@ -93,20 +108,73 @@ def _hindrance(
     criterion: Criterion, figure: Figure, candidate: Evidence, incumbent: Evidence, *, min_pairs: int, measured: str
 ) -> tuple[Outcome, str] | None:
     """Return what keeps this criterion from being decided, if anything does; `measured` is the figure in words."""
-    if criterion.metric.per_trial:
-        systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
-        for evidence in systems:
-            if evidence.lost_ratio > LOST_LIMIT_RATIO:
-                codes = ", ".join(evidence.lost_codes) or "not in the record"
-                return Outcome.ERRORED, (
-                    f"{evidence.lost_count} of {len(evidence.categories)} trials of the {evidence.system.role} have no "
-                    f"result ({codes}), above {100 * LOST_LIMIT_RATIO:.0f} %"
-                )
+    hindrance = None
+    if _is_timed_apart(criterion, candidate):
+        hindrance = _timing_hindrance(criterion, candidate, incumbent, measured=measured)
+    elif criterion.metric.of_memory_phase:
+        hindrance = _memory_hindrance(figure, candidate)
+    elif criterion.metric.per_trial:
+        hindrance = _trial_hindrance(criterion, candidate, incumbent)
+    if hindrance is not None:
+        return hindrance
     if figure.value is None:
         return Outcome.INCONCLUSIVE, "nothing was measured"
     if criterion.metric.per_trial and figure.n < min_pairs:
         return Outcome.INCONCLUSIVE, f"{measured}: fewer than the {min_pairs} that a decision needs"
     return None
+
+
+def _trial_hindrance(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> tuple[Outcome, str] | None:
+    systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
+    for evidence in systems:
+        if evidence.lost_ratio > LOST_LIMIT_RATIO:
+            codes = ", ".join(evidence.lost_codes) or "not in the record"
+            return Outcome.ERRORED, (
+                f"{evidence.lost_count} of {len(evidence.categories)} trials of the {evidence.system.role} have no "
+                f"result ({codes}), above {100 * LOST_LIMIT_RATIO:.0f} %"
+            )
+    return None
+
+
+def _memory_hindrance(figure: Figure, candidate: Evidence) -> tuple[Outcome, str] | None:
+    memory = candidate.memory
+    if memory is None or memory.problem is None:
+        return None
+    if memory.candidate_failed:
+        return Outcome.FAILED, f"the candidate failed while its memory was read ({memory.problem})"
+    if figure.value is None:
+        return Outcome.INCONCLUSIVE, f"nothing was measured, because the readings ended early ({memory.problem})"
+    return None
+
+
+def _is_timed_apart(criterion: Criterion, candidate: Evidence) -> bool:
+    return criterion.metric.per_trial and not candidate.over_trials(criterion.metric)
+
+
+def _timing_hindrance(
+    criterion: Criterion, candidate: Evidence, incumbent: Evidence, *, measured: str
+) -> tuple[Outcome, str] | None:
+    """Return what keeps times that were measured apart from saying anything, or that the candidate failed at them."""
+    ours, theirs = candidate.blocks or (), incumbent.blocks or ()
+    concurrency = criterion.concurrency or 1
+    failed = [code for block in ours if block.concurrency == concurrency for code in block.candidate_errors]
+    if failed:
+        codes = ", ".join(sorted(set(failed)))
+        return Outcome.FAILED, f"the candidate brought down {len(failed)} of its timed requests ({codes})"
+    if candidate.elsewhere:
+        return Outcome.INCONCLUSIVE, "timed on another machine than the record names, and times hold for one machine"
+    compared = (*ours, *theirs) if criterion.rule is Rule.NO_WORSE_THAN else ours
+    blocks = [block for block in compared if block.concurrency == concurrency]
+    lost = [code for block in blocks for code in (*block.candidate_errors, *block.infrastructure_errors)]
+    asked = len(lost) + sum(len(block.answers) for block in blocks)
+    if len(lost) > LOST_LIMIT_RATIO * asked:
+        codes = ", ".join(sorted(set(lost)))
+        return Outcome.ERRORED, (
+            f"{len(lost)} of {asked} timed requests have no result ({codes}), above {100 * LOST_LIMIT_RATIO:.0f} %"
+        )
+    case_ids = candidate.timed_cases(criterion.category, criterion.tag)
+    doubts = "; ".join(latency_doubts(criterion, ours, theirs, case_ids=case_ids))
+    return (Outcome.INCONCLUSIVE, f"{measured}, of which nothing follows: {doubts}") if doubts else None
 
 
 def _ungraded_alone(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> tuple[Outcome, str] | None:
@@ -116,7 +184,7 @@ def _ungraded_alone(criterion: Criterion, candidate: Evidence, incumbent: Eviden
     """
     if criterion.rule is not Rule.NO_WORSE_THAN or not criterion.metric.higher_is_better:
         return None
-    ours, theirs = (each.values(criterion.metric, criterion.category) for each in (candidate, incumbent))
+    ours, theirs = (each.values(criterion.metric, criterion.category, criterion.tag) for each in (candidate, incumbent))
     count = sum(candidate.has_result(case_id) for case_id in theirs if case_id not in ours)
     if count <= LOST_LIMIT_RATIO * len(candidate.categories):
         return None
@@ -159,13 +227,13 @@ def _least_families(criterion: Criterion) -> int:
     return least_families(criterion.bound, UNSEEN_CHANCE) if of_grades else 0
 
 
-def _more_cases(
+def _more_units(
     criterion: Criterion, figure: Figure, candidate: Evidence, incumbent: Evidence, *, z: float
 ) -> int | None:
     """Return how many further cases would let the criterion pass four times in five, if the figure stays what it is.
 
-    The number of standard errors at which the bound is met grows with the root of the number of cases. None where the
-    figure itself does not meet the bound.
+    Of times that were measured apart it counts cycles. The number of standard errors at which the bound is met grows
+    with the root of the number of either. None where the figure itself does not meet the bound.
     """
     share = criterion.statistic.percentile
     if share is not None:
@@ -177,7 +245,8 @@ def _more_cases(
     if figure.families < 2 or room(_NEXT_TO_NONE) <= 0:  # noqa: PLR2004 - one family has no spread
         return None
     met_at = root_between(room, _NEXT_TO_NONE, z) if room(z) < 0 else z
-    return max(math.ceil(figure.n * ((z + _Z_80) / met_at) ** 2) - figure.n, 1)
+    units = figure.families if _is_timed_apart(criterion, candidate) else figure.n
+    return max(math.ceil(units * ((z + _Z_80) / met_at) ** 2) - units, 1)
 
 
 def _room(criterion: Criterion, figure: Figure) -> float:
@@ -219,6 +288,10 @@ def _remarks(criterion: Criterion, candidate: Evidence) -> list[str]:
     remarks: list[str] = []
     if candidate.system.dequantised and criterion.metric.is_time:
         remarks.append("advisory, not comparable: dequantised")
+    if candidate.system.dequantised and not criterion.metric.is_time and _is_of_the_form(criterion.metric):
+        remarks.append("advisory, not the product's: dequantised")
+    if candidate.memory is not None and criterion.metric.of_memory_phase and candidate.memory.production_requests:
+        remarks.append(f"production requests that ran meanwhile: {candidate.memory.production_requests}")
     if candidate.system.dequantised and criterion.metric is Metric.MEMORY_BYTES:
         remarks.append("predicted for the weights as stored, because the engine is dequantised")
     if criterion.metric is Metric.ACCURACY or criterion.metric is Metric.FIELD_ACCESS:
@@ -226,6 +299,6 @@ def _remarks(criterion: Criterion, candidate: Evidence) -> list[str]:
             remarks.append(f"errors of the candidate scored 0: {candidate.candidate_error_count}")
         if candidate.ungraded_count:
             remarks.append(f"left out as ungraded: {candidate.ungraded_count}")
-    if criterion.metric.per_trial and candidate.lost_count:
+    if candidate.over_trials(criterion.metric) and candidate.lost_count:
         remarks.append(f"left out for want of a result: {candidate.lost_count}")
     return remarks

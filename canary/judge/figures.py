@@ -2,41 +2,31 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from canary.judge.comparisons import of_system
 from canary.judge.evidence import Evidence
+from canary.judge.figure import NOTHING, Figure
+from canary.judge.latency import latency_figure
 from canary.judge.paired import effective_count, family_mean, grouped, wilson_low
 from canary.judge.statistics import Interval, mean, quantile_ranks, student_quantile, tango_interval
-from gateway.contracts.evaluations import Criterion, Rule, Statistic, System
+from gateway.contracts.evaluations import Criterion, Rule, Statistic
 
 _UNBOUNDED = Interval(-math.inf, math.inf)
-
-
-class Figure(NamedTuple):
-    """What was measured. A bound that the number of cases does not allow is infinite."""
-
-    n: int
-    """Trials of a level, pairs of a difference."""
-    families: int
-    value: float | None
-    low: float
-    high: float
-
-
-NOTHING = Figure(0, 0, None, -math.inf, math.inf)
 
 
 def figure_of(criterion: Criterion, candidate: Evidence, incumbent: Evidence, *, z: float) -> Figure:
     """Return the criterion's figure with one-sided bounds that lie `z` standard errors, or what is like them, away."""
     metric = criterion.metric
     if not metric.per_trial:
-        return _of_systems(criterion, candidate.system, incumbent.system)
-    ours = candidate.values(metric, criterion.category)
+        return _of_systems(criterion, candidate, incumbent)
+    if candidate.blocks is not None and metric.is_time:
+        case_ids = candidate.timed_cases(criterion.category, criterion.tag)
+        return latency_figure(criterion, candidate.blocks, incumbent.blocks or (), case_ids=case_ids, z=z)
+    ours = candidate.values(metric, criterion.category, criterion.tag)
     if criterion.rule is Rule.NO_WORSE_THAN:
-        theirs = incumbent.values(metric, criterion.category)
+        theirs = incumbent.values(metric, criterion.category, criterion.tag)
         shared = [case_id for case_id in ours if case_id in theirs]
         if criterion.statistic is Statistic.RATIO:
             shared = [case_id for case_id in shared if ours[case_id] > 0 and theirs[case_id] > 0]
@@ -120,10 +110,14 @@ def _ratio(logs: Sequence[float], families: Sequence[str], z: float) -> Figure:
     return Figure(found.n, found.families, math.expm1(mean(logs)), *bounds)
 
 
-def _of_systems(criterion: Criterion, candidate: System, incumbent: System) -> Figure:
+def _of_systems(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> Figure:
     """Return what was measured once of each engine: a figure without a spread."""
     ours, theirs = of_system(candidate, criterion.metric), of_system(incumbent, criterion.metric)
     value = ours
     if criterion.rule is Rule.NO_WORSE_THAN:
-        value = ours - theirs if criterion.statistic is not Statistic.RATIO else ours / theirs - 1
-    return Figure(1, 1, value, value, value)
+        if ours is None or theirs is None:
+            return NOTHING
+        if criterion.statistic is Statistic.RATIO and theirs == 0:
+            return NOTHING
+        value = ours / theirs - 1 if criterion.statistic is Statistic.RATIO else ours - theirs
+    return NOTHING if value is None else Figure(1, 1, value, value, value)

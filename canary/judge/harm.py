@@ -79,8 +79,8 @@ def _first_of_family(values: Mapping[str, float], families: Mapping[str, str]) -
 
 
 def _values(criterion: Criterion, candidate: Evidence, incumbent: Evidence, category: str | None) -> dict[str, float]:
-    ours = candidate.values(criterion.metric, category)
+    ours = candidate.values(criterion.metric, category, criterion.tag)
     if criterion.rule is Rule.AT_LEAST:
         return ours
-    theirs = incumbent.values(criterion.metric, category)
+    theirs = incumbent.values(criterion.metric, category, criterion.tag)
     return {case_id: value - theirs[case_id] for case_id, value in ours.items() if case_id in theirs}

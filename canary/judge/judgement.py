@@ -3,12 +3,16 @@
 import math
 from collections.abc import Iterator
 
+import msgspec
+
 from canary.judge.comparisons import compare_all
 from canary.judge.criteria import apply_to_figure
 from canary.judge.evidence import Evidence, collect_evidence
+from canary.judge.fidelity import fidelity_of
 from canary.judge.reading import read, read_so_far
 from canary.judge.verdict import decide
 from gateway.contracts.evaluations import Comparison, CriterionResult, Evaluation, Judgement, Level
+from gateway.contracts.fidelity import FidelityJudgement
 
 TOLERANCE = 1e-9
 """Two machines may differ in the last digits of an interval, never in a count or an outcome."""
@@ -26,12 +30,11 @@ def judge(evaluation: Evaluation) -> tuple[Judgement, ...]:
 def stopped(evaluation: Evaluation) -> tuple[bool, ...]:
     """Return of each candidate of a run that goes on whether its rule has stopped; under profile `seed`, never.
 
-    `evaluation` holds the trials so far. A candidate that has stopped needs no further trial.
+    `evaluation` holds the trials so far. A candidate that has stopped needs no further trial, and one that fidelity
+    rejects needs none at all.
     """
     incumbent, *candidates = collect_evidence(evaluation)
-    if evaluation.profile == "seed":
-        return tuple(False for _ in candidates)
-    return tuple(read_so_far(evaluation, candidate, incumbent) is not None for candidate in candidates)
+    return tuple(_has_stopped(evaluation, candidate, incumbent) for candidate in candidates)
 
 
 def same_judgement(a: Judgement, b: Judgement) -> str | None:
@@ -42,8 +45,15 @@ def same_judgement(a: Judgement, b: Judgement) -> str | None:
     return next(_differences(a, b), None)
 
 
+def _has_stopped(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> bool:
+    fidelity = fidelity_of(evaluation, candidate.system)
+    if fidelity is not None and fidelity.rejected:
+        return True
+    return evaluation.profile != "seed" and read_so_far(evaluation, candidate, incumbent) is not None
+
+
 def _judge_candidate(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> Judgement:
-    stopping = None
+    stopping, fidelity = None, fidelity_of(evaluation, candidate.system)
     if evaluation.profile == "seed":
         results = tuple(
             apply_to_figure(criterion, candidate, incumbent, min_pairs=evaluation.min_pairs)
@@ -57,8 +67,9 @@ def _judge_candidate(evaluation: Evaluation, candidate: Evidence, incumbent: Evi
         variant_digest=candidate.system.variant.digest,
         comparisons=compare_all(candidate, incumbent, tuple(evaluation.suite.categories)),
         results=results,
-        verdict=decide(results),
+        verdict=decide(results, fidelity),
         stopping=stopping,
+        fidelity=fidelity,
     )
 
 
@@ -67,12 +78,24 @@ def _differences(a: Judgement, b: Judgement) -> Iterator[str]:
     yield from _unequal("verdict", a.verdict.outcome, b.verdict.outcome)
     yield from _unequal("deciding criteria", a.verdict.decided_by, b.verdict.decided_by)
     yield from _unequal("stopping point", a.stopping, b.stopping)
+    yield from _fidelity_differences(a.fidelity, b.fidelity)
     yield from _unequal("number of criteria", len(a.results), len(b.results))
     yield from _unequal("number of comparisons", len(a.comparisons), len(b.comparisons))
     for one, other in zip(a.results, b.results, strict=False):
         yield from _result_differences(one, other)
     for one, other in zip(a.comparisons, b.comparisons, strict=False):
         yield from _comparison_differences(one, other)
+
+
+def _fidelity_differences(a: FidelityJudgement | None, b: FidelityJudgement | None) -> Iterator[str]:
+    if a is None or b is None:
+        yield from _unequal("fidelity", a, b)
+        return
+    yield from _unequal("fidelity: rejected", a.rejected, b.rejected)
+    yield from _unequal("fidelity: number of findings", len(a.findings), len(b.findings))
+    for name, one in msgspec.structs.asdict(a).items():
+        if name not in {"rejected", "findings"}:
+            yield from _apart(f"fidelity: {name}", one, getattr(b, name))
 
 
 def _result_differences(a: CriterionResult, b: CriterionResult) -> Iterator[str]:

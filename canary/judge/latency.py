@@ -1,198 +1,212 @@
-"""What timed requests say of two systems: ratios with intervals, bounds of percentiles, and when nothing is said.
+"""What timed blocks say of two systems: levels, ratios with bounds, and when nothing is said.
 
-Times are compared within a cycle, a stretch of the run in which both arms were timed on the same prompts soon after one
-another: one prompt back to back, or the blocks of one A-B-B-A. What drifts from cycle to cycle meets both arms.
+Times are compared within a cycle, a stretch of the run in which all systems were timed on the same prompts soon after
+one another, forth and back. What drifts from cycle to cycle meets all of them.
 """
 
-import enum
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
+from canary.judge.figure import NOTHING, Figure
 from canary.judge.paired import family_mean, grouped
 from canary.judge.statistics import mean, quantile_ranks, student_quantile
-from gateway.contracts.evaluations import Role
+from gateway.contracts.evaluations import Criterion, Metric, Rule, Statistic
+from gateway.contracts.latency import LatencyBlock, TimedAnswer
 
-WARM_UP_COUNT = 2
-"""First requests after each load of an engine that are dropped: they pay for what is made once."""
+ONCE_Z = 1.7506860712521692
+"""One-sided 4 %. Times that were measured apart are looked at once, whatever the looks at the trials. Student's bound
+of so few cycles is wrong a little more often than it says: this much less keeps a slow-down at the margin below 5 %.
+"""
 BATCH_LIMIT_RATIO = 1.1
 """Between the arms' mean batch sizes. A step of more rows takes longer, whatever the variant."""
 UNEQUAL_LIMIT_RATIO = 0.1
 """Of the pairs, those that may be left out for unequal lengths of output."""
+LEAST_BATCH_RATIO = 0.5
+"""Of the requests that were kept in flight, those that must have run together: else it was not what production does."""
 MAX_PRODUCTION_REQUESTS = 1
-"""At a time, beside a timed request."""
+"""In a block."""
+
+Blocks = Sequence[LatencyBlock]
+"""Of one system."""
 
 
-class Quantity(enum.StrEnum):
-    TIME_TO_FIRST_TOKEN_S = "time_to_first_token_s"  # noqa: S105 - a quantity; no secret has this name
-    TIME_PER_OUTPUT_TOKEN_S = "time_per_output_token_s"  # noqa: S105 - as above
-    END_TO_END_S = "end_to_end_s"
-
-
-class TimedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a latency run."""
-
-    sequence: int
-    """Position in the order of execution, from 0."""
-    role: Role
-    concurrency: int
-    """Requests that the run kept in flight."""
+class _Timed(NamedTuple):
     cycle: int
-    load: int
-    """Of the arm's engine, numbered over the run."""
-    prompt_id: str
-    time_to_first_token_s: float
-    end_to_end_s: float
-    completion_tokens: int
-    cached_tokens: int
-    """Of the prompt, taken from a cache."""
-    batch_size: float
-    """Mean number of rows of the steps that served it."""
-    production_requests: int
-    """Others' requests that ran beside it, at most at a time."""
-
-    def value(self, quantity: Quantity) -> float | None:
-        """Return seconds; None of the time per output token where there is one token at most."""
-        match quantity:
-            case Quantity.TIME_TO_FIRST_TOKEN_S:
-                return self.time_to_first_token_s
-            case Quantity.END_TO_END_S:
-                return self.end_to_end_s
-            case Quantity.TIME_PER_OUTPUT_TOKEN_S:
-                further = self.completion_tokens - 1
-                return (self.end_to_end_s - self.time_to_first_token_s) / further if further > 0 else None
+    answer: TimedAnswer
+    value: float
 
 
-class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """Candidate over incumbent, the geometric mean over the pairs, with one-sided bounds."""
-
-    quantity: Quantity
-    concurrency: int
-    pairs: int
-    """Of a prompt within a cycle."""
-    excluded: int
-    """Pairs left out because the two outputs differ in length."""
-    cycles: int
-    value: float | None
-    low: float | None
-    high: float | None
-    inconclusive: tuple[str, ...]
-    """Why nothing may be concluded; empty where something may."""
+class _Pair(NamedTuple):
+    cycle: int
+    case_id: str
+    ours: float
+    theirs: float
 
 
-class Percentile(msgspec.Struct, frozen=True, kw_only=True):
-    """A percentile of one arm; a bound that so few requests do not allow is None."""
-
-    n: int
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-def measured(requests: Sequence[TimedRequest], *, warm_up_count: int = WARM_UP_COUNT) -> tuple[TimedRequest, ...]:
-    """Return the requests without the first few of each load, in the order of execution."""
-    seen: dict[tuple[Role, int], int] = defaultdict(int)
-    kept: list[TimedRequest] = []
-    for request in sorted(requests, key=lambda each: each.sequence):
-        place = (request.role, request.load)
-        if seen[place] >= warm_up_count:
-            kept.append(request)
-        seen[place] += 1
-    return tuple(kept)
+def seconds_of(answer: TimedAnswer, metric: Metric) -> float | None:
+    """Return a time of one answer; None of the time per output token where there is one token at most."""
+    match metric:
+        case Metric.TIME_TO_FIRST_TOKEN_S:
+            return answer.time_to_first_token_s
+        case Metric.TIME_PER_OUTPUT_TOKEN_S:
+            further = answer.completion_tokens - 1
+            return (answer.end_to_end_s - answer.time_to_first_token_s) / further if further > 0 else None
+        case _:
+            return answer.end_to_end_s
 
 
-def ratio_of(requests: Sequence[TimedRequest], quantity: Quantity, *, concurrency: int, z: float) -> Ratio:
-    """Compare the arms on `measured` requests of one concurrency; the bounds lie `z` standard errors away.
+def typical_times(blocks: Blocks, metric: Metric, *, concurrency: int = 1) -> dict[str, float]:
+    """Return the mean time of each prompt, by the case whose it is."""
+    of_case: dict[str, list[float]] = defaultdict(list)
+    for timed in _timed(blocks, metric, concurrency, None):
+        of_case[timed.answer.case_id].append(timed.value)
+    return {case_id: mean(values) for case_id, values in of_case.items()}
 
-    A pair is the mean logarithm of each arm's times of one prompt in one cycle. The error is the larger of the two
-    that take prompts, and cycles, as the independent units (Student's t): a slow minute is shared by all of a cycle.
+
+def latency_figure(
+    criterion: Criterion, ours: Blocks, theirs: Blocks, *, case_ids: Collection[str] | None, z: float
+) -> Figure:
+    """Return the criterion's figure with one-sided bounds `z` standard errors away; `case_ids` chooses the prompts.
+
+    The error is the larger of the two that take prompts, and cycles, as the independent units (Student's t): a slow
+    minute is shared by all of a cycle, a long prompt by all of its runs.
     """
-    chosen = [request for request in requests if request.concurrency == concurrency]
-    pairs, excluded = _pairs(chosen, quantity)
-    logs = [math.log(ours / theirs) for _, _, ours, theirs in pairs]
-    cycles = [str(cycle) for cycle, _, _, _ in pairs]
-    prompts = [prompt_id for _, prompt_id, _, _ in pairs]
-    reach = max((_reach(logs, units, z) for units in (cycles, prompts)), default=math.inf)
-    centre = mean(logs) if logs else None
-    bounded = centre is not None and math.isfinite(reach)
-    return Ratio(
-        quantity=quantity,
-        concurrency=concurrency,
-        pairs=len(pairs),
-        excluded=excluded,
-        cycles=len(set(cycles)),
-        value=None if centre is None else math.exp(centre),
-        low=math.exp(centre - reach) if centre is not None and bounded else None,
-        high=math.exp(centre + reach) if centre is not None and bounded else None,
-        inconclusive=tuple(_doubts(chosen, pair_count=len(pairs), excluded=excluded, bounded=bounded)),
-    )
+    concurrency = criterion.concurrency or 1
+    if criterion.rule is not Rule.NO_WORSE_THAN:
+        return _level(criterion.statistic, _timed(ours, criterion.metric, concurrency, case_ids), z)
+    pairs, _ = _pairs(ours, theirs, criterion.metric, concurrency, case_ids)
+    cycles, prompts = [str(pair.cycle) for pair in pairs], [pair.case_id for pair in pairs]
+    if criterion.statistic is Statistic.RATIO:
+        logs = [math.log(pair.ours / pair.theirs) for pair in pairs]
+        found = _mean_figure(logs, cycles, prompts, z)
+        if found.value is None:
+            return found
+        low = math.expm1(found.low) if math.isfinite(found.low) else -math.inf
+        high = math.expm1(found.high) if math.isfinite(found.high) else math.inf
+        return Figure(found.n, found.families, math.expm1(found.value), low, high)
+    return _mean_figure([pair.ours - pair.theirs for pair in pairs], cycles, prompts, z)
 
 
-def percentile_of(values: Sequence[float], share: float, *, z: float) -> Percentile:
+def latency_doubts(
+    criterion: Criterion, ours: Blocks, theirs: Blocks, *, case_ids: Collection[str] | None
+) -> Iterator[str]:
+    """Yield why nothing may be concluded from these blocks, whatever their figures."""
+    concurrency = criterion.concurrency or 1
+    compares = criterion.rule is Rule.NO_WORSE_THAN
+    arms = [[block for block in blocks if block.concurrency == concurrency] for blocks in (ours, theirs)]
+    busiest = max((block.production_requests or 0 for arm in arms[: 1 + compares] for block in arm), default=0)
+    if busiest > MAX_PRODUCTION_REQUESTS:
+        yield f"{busiest} production requests ran in one block"
+    sizes = [_mean_of(arm, lambda block: block.batch_rows) for arm in arms]
+    fewest = min((size for size in sizes[: 1 + compares] if size > 0), default=math.inf)
+    if fewest < LEAST_BATCH_RATIO * concurrency:
+        yield f"{concurrency} requests were kept in flight, and {fewest:.1f} ran together"
+    if not compares or not all(arms):
+        return
+    pairs, excluded = _pairs(ours, theirs, criterion.metric, concurrency, case_ids)
+    if excluded > UNEQUAL_LIMIT_RATIO * (len(pairs) + excluded):
+        yield f"{excluded} of {len(pairs) + excluded} pairs have outputs of unequal length"
+    if pairs and len({pair.cycle for pair in pairs}) < 2:  # noqa: PLR2004 - one cycle has no spread
+        yield "fewer than two cycles have both arms: what drifted between the arms is not known"
+    if min(sizes) > 0 and max(sizes) / min(sizes) > BATCH_LIMIT_RATIO:
+        yield f"the arms ran in batches of {sizes[0]:.1f} and {sizes[1]:.1f} rows"
+    cached = [sum(answer.cached_tokens for block in arm for answer in block.answers) for arm in arms]
+    if cached[0] != cached[1]:
+        yield f"the arms took {cached[0]} and {cached[1]} tokens of their prompts from the cache"
+
+
+def _timed(blocks: Blocks, metric: Metric, concurrency: int, case_ids: Collection[str] | None) -> list[_Timed]:
+    return [
+        _Timed(block.cycle, answer, seconds)
+        for block in blocks
+        if block.concurrency == concurrency
+        for answer in block.answers
+        if (case_ids is None or answer.case_id in case_ids) and (seconds := seconds_of(answer, metric)) is not None
+    ]
+
+
+def _level(statistic: Statistic, timed: Sequence[_Timed], z: float) -> Figure:
+    if statistic.percentile is not None:
+        # One prompt's runs are alike, and a percentile is of prompts: each counts once.
+        first: dict[str, float] = {}
+        for each in timed:
+            first.setdefault(each.answer.case_id, each.value)
+        return percentile_figure(list(first.values()), statistic.percentile, z)
+    cycles, prompts = [str(each.cycle) for each in timed], [each.answer.case_id for each in timed]
+    found = _mean_figure([each.value for each in timed], cycles, prompts, z)
+    low, high = max(found.low, 0.0), found.high
+    value = {Statistic.LOWER_BOUND: low, Statistic.UPPER_BOUND: high}.get(statistic, found.value)
+    return Figure(found.n, found.families, value if value is not None and math.isfinite(value) else None, low, high)
+
+
+def percentile_figure(values: Sequence[float], share: float, z: float) -> Figure:
     """Return the sample's percentile with bounds that are values of the sample, by the binomial distribution."""
     if not values:
-        return Percentile(n=0, value=None, low=None, high=None)
+        return NOTHING
     ordered = sorted(values)
     low, high = quantile_ranks(share, len(ordered), z)
-    return Percentile(
+    return Figure(
         n=len(ordered),
+        families=len(ordered),
         value=ordered[math.ceil(share * len(ordered)) - 1],
-        low=None if low is None else ordered[low - 1],
-        high=None if high is None else ordered[high - 1],
+        low=-math.inf if low is None else ordered[low - 1],
+        high=math.inf if high is None else ordered[high - 1],
     )
 
 
-def _pairs(requests: Sequence[TimedRequest], quantity: Quantity) -> tuple[list[tuple[int, str, float, float]], int]:
-    """Return cycle, prompt, and geometric mean times of candidate and incumbent; and how many pairs are left out."""
-    groups: dict[tuple[int, str], list[TimedRequest]] = defaultdict(list)
-    for request in requests:
-        groups[request.cycle, request.prompt_id].append(request)
-    pairs: list[tuple[int, str, float, float]] = []
+def _pairs(
+    ours: Blocks, theirs: Blocks, metric: Metric, concurrency: int, case_ids: Collection[str] | None
+) -> tuple[list[_Pair], int]:
+    """Return the geometric mean times of each prompt within each cycle; and how many pairs are left out.
+
+    Left out are those whose outputs differ in length: how much is said is another matter than how fast.
+    """
+    arms = [_by_prompt(_timed(blocks, metric, concurrency, case_ids)) for blocks in (ours, theirs)]
+    pairs: list[_Pair] = []
     excluded = 0
-    for (cycle, prompt_id), members in groups.items():
-        if {member.role for member in members} != set(Role):
+    for (cycle, case_id), mine in arms[0].items():
+        others = arms[1].get((cycle, case_id))
+        if others is None:
             continue
-        if len({member.completion_tokens for member in members}) > 1:
+        if len({timed.answer.completion_tokens for timed in (*mine, *others)}) > 1:
             excluded += 1
             continue
-        ours, theirs = _typical(members, Role.CANDIDATE, quantity), _typical(members, Role.INCUMBENT, quantity)
-        if ours is not None and theirs is not None:
-            pairs.append((cycle, prompt_id, ours, theirs))
+        values = [_geometric_mean([timed.value for timed in arm]) for arm in (mine, others)]
+        if values[0] > 0 and values[1] > 0:
+            pairs.append(_Pair(cycle, case_id, *values))
     return pairs, excluded
 
 
-def _typical(requests: Sequence[TimedRequest], role: Role, quantity: Quantity) -> float | None:
-    values = [request.value(quantity) for request in requests if request.role is role]
-    logs = [math.log(value) for value in values if value is not None and value > 0]
-    return math.exp(mean(logs)) if logs else None
+def _by_prompt(timed: Sequence[_Timed]) -> dict[tuple[int, str], list[_Timed]]:
+    groups: dict[tuple[int, str], list[_Timed]] = defaultdict(list)
+    for each in timed:
+        groups[each.cycle, each.answer.case_id].append(each)
+    return groups
 
 
-def _reach(logs: Sequence[float], units: Sequence[str], z: float) -> float:
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(mean([math.log(value) for value in values])) if min(values) > 0 else 0.0
+
+
+def _mean_figure(values: Sequence[float], cycles: Sequence[str], prompts: Sequence[str], z: float) -> Figure:
+    if not values:
+        return NOTHING
+    centre = mean(values)
+    reach = max(_reach(values, units, z) for units in (cycles, prompts))
+    return Figure(len(values), len(set(cycles)), centre, centre - reach, centre + reach)
+
+
+def _reach(values: Sequence[float], units: Sequence[str], z: float) -> float:
     count = len(set(units))
     if count < 2:  # noqa: PLR2004 - one unit has no spread
         return math.inf
-    return student_quantile(z, count - 1) * float(family_mean(np.asarray(logs), grouped(units)).error)
+    return student_quantile(z, count - 1) * float(family_mean(np.asarray(values), grouped(units)).error)
 
 
-def _doubts(requests: Sequence[TimedRequest], *, pair_count: int, excluded: int, bounded: bool) -> Iterator[str]:
-    if not bounded:
-        yield "fewer than two cycles have both arms: what drifted between the arms is not known"
-    if excluded > UNEQUAL_LIMIT_RATIO * (pair_count + excluded):
-        yield f"{excluded} of {pair_count + excluded} pairs have outputs of unequal length"
-    sizes = [_mean_of(requests, role, lambda request: request.batch_size) for role in Role]
-    if min(sizes) > 0 and max(sizes) / min(sizes) > BATCH_LIMIT_RATIO:
-        yield f"the arms ran in batches of {sizes[0]:.1f} and {sizes[1]:.1f} rows"
-    cached = [_mean_of(requests, role, lambda request: float(request.cached_tokens)) for role in Role]
-    if cached[0] != cached[1]:
-        yield f"the arms took {cached[0]:.0f} and {cached[1]:.0f} tokens of a prompt from the cache"
-    busiest = max((request.production_requests for request in requests), default=0)
-    if busiest > MAX_PRODUCTION_REQUESTS:
-        yield f"{busiest} production requests ran beside a timed one"
-
-
-def _mean_of(requests: Sequence[TimedRequest], role: Role, figure: Callable[[TimedRequest], float]) -> float:
-    values = [figure(request) for request in requests if request.role is role]
+def _mean_of(blocks: Blocks, figure: Callable[[LatencyBlock], float | None]) -> float:
+    values = [value for block in blocks if (value := figure(block)) is not None]
     return mean(values) if values else 0.0

@@ -1,82 +1,67 @@
 """What readings of memory say of one system: not statistics of many runs, but the worst of those that were made."""
 
 import math
+from collections.abc import Sequence
 
-import msgspec
+from canary.judge.statistics import fitted_line
+from gateway.contracts.evaluations import Metric
+from gateway.contracts.memory import MemoryReading, MemoryRecord
 
-from canary.judge.statistics import Line, fitted_line
-from gateway.contracts.evaluations import Outcome
-
-LEAK_LIMIT_BYTES = 64 * 1024
-"""Growth by one request that is borne: allocators keep some of what they are given back."""
 LEAK_REQUESTS = 20
 """Repeats below which a slope is too uncertain to be called a leak."""
+_REACHED_RATIO = 0.9
+"""Of the declared context, that must have been read: prompts cannot be made to the token."""
+_Z_95 = 1.6448536269514722
+"""One-sided."""
 
 
-class MemoryReadings(msgspec.Struct, frozen=True, kw_only=True):
-    """Readings of one system, in bytes, each in the order they were made."""
+def memory_figure(record: MemoryRecord, metric: Metric) -> float | None:  # noqa: C901, PLR0911 - one line a metric
+    """Return what the memory phase measured; None of what was not read, or not often enough."""
+    match metric:
+        case Metric.MEMORY_STEADY_BYTES:
+            return None if record.steady is None else float(record.steady.active_bytes)
+        case Metric.MEMORY_PEAK_BYTES:
+            return _peak(record)
+        case Metric.MEMORY_PEAK_RATIO:
+            peak = _peak(record)
+            return None if peak is None or record.limit_bytes <= 0 else peak / record.limit_bytes
+        case Metric.MEMORY_SLOPE_BYTES_PER_TOKEN:
+            tokens = [float(each.tokens) for each in record.contexts]
+            line = fitted_line(tokens, [each.reading.peak_bytes for each in record.contexts], z=_Z_95)
+            return None if line is None else line.slope
+        case Metric.MEMORY_LEAK_BYTES_PER_REQUEST:
+            return _leak(record.after_request)
+        case Metric.FOOTPRINT_BYTES:
+            return max((float(reading.footprint_bytes) for reading in _readings(record)), default=None)
+        case Metric.SWAP_GROWTH_BYTES:
+            if record.swap_before_bytes is None or record.swap_after_bytes is None:
+                return None
+            return float(max(record.swap_after_bytes - record.swap_before_bytes, 0))
+        case Metric.LOAD_TIME_COLD_S:
+            return record.load_time_cold_s
+        case Metric.LOAD_TIME_WARM_S:
+            return record.load_time_warm_s
+        case _:
+            return None
 
-    steady_bytes: tuple[int, ...]
-    """After warm-up, with nothing in flight; one of each load."""
-    peak_bytes: tuple[int, ...]
-    """The highest while the declared context was read; one of each run."""
-    at_context: tuple[tuple[int, int], ...]
-    """Tokens in the context, and bytes in use."""
-    after_request: tuple[int, ...]
-    """In use after each of many equal requests."""
-    swap_before_bytes: int
-    swap_after_bytes: int
+
+def _peak(record: MemoryRecord) -> float | None:
+    longest = max((each.tokens for each in record.contexts), default=0)
+    if longest < _REACHED_RATIO * record.context_tokens:
+        return None
+    return float(max(each.reading.peak_bytes for each in record.contexts))
 
 
-class MemoryFigures(msgspec.Struct, frozen=True, kw_only=True):
-    steady_bytes: int | None
-    peak_bytes: int | None
-    slope_bytes_per_token: float | None
-    leak_bytes_per_request: float | None
-    leak_low_bytes: float | None
-    """The one-sided bound below the leak's slope."""
-    swap_growth_bytes: int
-
-
-class MemoryVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    """Why it is not passed."""
-
-
-def memory_figures(readings: MemoryReadings, *, z: float) -> MemoryFigures:
-    """Return the worst reading of each kind, and slopes by least squares; None of what was not read often enough."""
-    slope = fitted_line([float(tokens) for tokens, _ in readings.at_context], [b for _, b in readings.at_context], z=z)
-    leak: Line | None = None
-    if len(readings.after_request) >= LEAK_REQUESTS:
-        leak = fitted_line([float(at) for at in range(len(readings.after_request))], readings.after_request, z=z)
-    return MemoryFigures(
-        steady_bytes=max(readings.steady_bytes, default=None),
-        peak_bytes=max(readings.peak_bytes, default=None),
-        slope_bytes_per_token=None if slope is None else slope.slope,
-        leak_bytes_per_request=None if leak is None else leak.slope,
-        leak_low_bytes=None if leak is None or not math.isfinite(leak.low) else leak.low,
-        swap_growth_bytes=readings.swap_after_bytes - readings.swap_before_bytes,
+def _leak(readings: Sequence[MemoryReading]) -> float | None:
+    """Return the bound below the growth of what is in use by one request: noise is no leak."""
+    if len(readings) < LEAK_REQUESTS:
+        return None
+    line = fitted_line(
+        [float(number) for number in range(len(readings))], [reading.active_bytes for reading in readings], z=_Z_95
     )
+    return None if line is None or not math.isfinite(line.low) else max(line.low, 0.0)
 
 
-def judge_memory(figures: MemoryFigures, *, limit_bytes: int) -> MemoryVerdict:
-    """Fail a peak above the limit, any growth of swap and a leak; inconclusive where the peak was not read."""
-    failed: list[str] = []
-    if figures.swap_growth_bytes > 0:
-        failed.append(f"swap grew by {figures.swap_growth_bytes:,} bytes")
-    highest = max((size for size in (figures.peak_bytes, figures.steady_bytes) if size is not None), default=0)
-    if highest > limit_bytes:
-        failed.append(f"{highest:,} bytes in use are above the limit of {limit_bytes:,} bytes")
-    if figures.leak_low_bytes is not None and figures.leak_low_bytes > LEAK_LIMIT_BYTES:
-        failed.append(f"each request leaves at least {figures.leak_low_bytes:,.0f} bytes behind")
-    if failed:
-        return MemoryVerdict(outcome=Outcome.FAILED, reasons=tuple(failed))
-    missing = [
-        name
-        for name, value in (("peak", figures.peak_bytes), ("leak", figures.leak_bytes_per_request))
-        if value is None
-    ]
-    if missing:
-        return MemoryVerdict(outcome=Outcome.INCONCLUSIVE, reasons=tuple(f"no {name} was measured" for name in missing))
-    return MemoryVerdict(outcome=Outcome.PASSED, reasons=())
+def _readings(record: MemoryRecord) -> tuple[MemoryReading, ...]:
+    steady = () if record.steady is None else (record.steady,)
+    return (*steady, *(each.reading for each in record.contexts), *record.after_request)

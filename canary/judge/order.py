@@ -1,5 +1,6 @@
 """The order in which a run goes through its cases, which its seed alone decides."""
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,17 @@ def case_order(cases: Sequence[CaseRef], seed: int) -> tuple[CaseRef, ...]:
     in about the same shares as the whole. What chance decides is drawn by hashing the seed with each identifier: the
     order depends on no library's generator, and not on the order in which the cases are given.
     """
-    return tuple(case for cases_of_round in _rounds(cases, seed) for case in _spread(cases_of_round, seed))
+    return _ordered(tuple(cases), seed)
 
 
 def family_of(case: CaseRef) -> str:
     """Return what the case fails together with; a case that names no family is its own, which no name can equal."""
     return f"family {case.family}" if case.family else f"case {case.id}"
+
+
+@functools.lru_cache(maxsize=4)  # of few runs, each of which is read after every case
+def _ordered(cases: tuple[CaseRef, ...], seed: int) -> tuple[CaseRef, ...]:
+    return tuple(case for cases_of_round in _rounds(cases, seed) for case in _spread(cases_of_round, seed))
 
 
 def _rounds(cases: Sequence[CaseRef], seed: int) -> Iterator[list[CaseRef]]:

@@ -89,7 +89,7 @@ def _read(run: _Run) -> Reading | None:
             )
             for criterion in run.evaluation.criteria
         )
-        cause = StopCause.HARM if stop_at < cases else _cause(results, last=cases == looks[-1])
+        cause = StopCause.HARM if stop_at < cases else _cause(results, candidate, last=cases == looks[-1])
         if cause is not None:
             stopping = _stopping(cause, candidate, incumbent, planned=len(run.order))
             return Reading(candidate=candidate, incumbent=incumbent, results=results, stopping=stopping)
@@ -113,9 +113,14 @@ def _decides(run: _Run, name: str) -> bool:
     return any(is_decisive(each, run.candidate) for each in run.evaluation.criteria if each.name == name)
 
 
-def _cause(results: Sequence[CriterionResult], *, last: bool) -> StopCause | None:
-    """Return why to stop at this look, if so. A figure of the engine is the same at every look and decides at none."""
-    outcomes = [result.outcome for result in results if result.required and result.criterion.metric.per_trial]
+def _cause(results: Sequence[CriterionResult], candidate: Evidence, *, last: bool) -> StopCause | None:
+    """Return why to stop at this look, if so.
+
+    What is measured apart from the trials is the same at every look, and decides at none.
+    """
+    outcomes = [
+        result.outcome for result in results if result.required and candidate.over_trials(result.criterion.metric)
+    ]
     if Outcome.FAILED in outcomes:
         return StopCause.HARM
     if outcomes and set(outcomes) == {Outcome.PASSED}:

@@ -2,17 +2,22 @@
 
 import math
 
+from canary.judge.latency import ONCE_Z
 from canary.judge.paired import least_families, tango_score, wilson_low
 from canary.judge.profiles import PLANS, UNSEEN_CHANCE
 from canary.judge.statistics import least_count
-from gateway.contracts.evaluations import Criterion, Profile, Rule, Statistic
+from gateway.contracts.evaluations import Criterion, Metric, Profile, Rule, Statistic
+from gateway.contracts.suites import LatencyProtocol
+
+_MAY_BE_NONE = frozenset({Metric.SWAP_GROWTH_BYTES, Metric.MEMORY_LEAK_BYTES_PER_REQUEST})
+"""Of which 0 is what one wants."""
 
 
 def complaint_about(criterion: Criterion) -> str | None:
     """Return why a criterion means nothing, or the same for every candidate; None where it is sound."""
     if not math.isfinite(criterion.bound):
         return f"the bound {criterion.bound} is no number"
-    return _about_statistic(criterion) or _about_bound(criterion)
+    return _about_subject(criterion) or _about_statistic(criterion) or _about_bound(criterion)
 
 
 def size_complaint_about(criterion: Criterion, profile: Profile, *, cases: int, families: int) -> str | None:
@@ -51,6 +56,40 @@ def size_complaint_about(criterion: Criterion, profile: Profile, *, cases: int, 
     return None
 
 
+def timing_complaint_about(criterion: Criterion, timing: LatencyProtocol, *, cases: int, min_pairs: int) -> str | None:
+    """Return why times that are measured so leave a criterion undecided whatever a candidate does, if they do."""
+    concurrency = criterion.concurrency or 1
+    if concurrency not in {1, timing.concurrency}:
+        return f"nothing is timed at {concurrency} requests: `protocol.latency.concurrency` is {timing.concurrency}"
+    of_cycle = max(timing.prompts_per_cycle, concurrency)
+    prompts = min(cases, timing.cycles * of_cycle)
+    share = criterion.statistic.percentile
+    if share is not None:
+        needed = least_count(share, ONCE_Z)
+        if prompts < needed:
+            return (
+                f"{criterion.statistic} cannot be bounded by {prompts} prompts: it takes {needed}, as cases and as "
+                "`cycles` times `prompts_per_cycle`"
+            )
+    elif prompts < 2:  # noqa: PLR2004 - one prompt has no spread
+        return "one prompt alone has no spread"
+    # At least two of each prompt, forth and back, of which a pair makes one.
+    if timing.cycles * min(of_cycle, cases) < min_pairs:
+        return f"{timing.cycles} cycles of {min(of_cycle, cases)} prompts are fewer pairs than `min_pairs`, {min_pairs}"
+    return None
+
+
+def _about_subject(criterion: Criterion) -> str | None:
+    metric = criterion.metric
+    if criterion.concurrency is not None and not metric.is_time:
+        return f"{metric} has no concurrency: times have"
+    if criterion.concurrency is not None and criterion.concurrency < 1:
+        return f"a concurrency of {criterion.concurrency} is no number of requests"
+    if criterion.rule is Rule.NO_WORSE_THAN and metric in {Metric.LOAD_TIME_COLD_S, Metric.LOAD_TIME_WARM_S}:
+        return f"{metric} has no incumbent to compare with: it serves, and is not loaded anew"
+    return None
+
+
 def _about_statistic(criterion: Criterion) -> str | None:
     statistic, metric = criterion.statistic, criterion.metric
     if statistic is Statistic.RATIO and criterion.rule is not Rule.NO_WORSE_THAN:
@@ -72,6 +111,8 @@ def _about_bound(criterion: Criterion) -> str | None:
         return _about_margin(criterion)
     if metric.higher_is_better and not 0 <= bound <= 1:
         return f"the bound {bound:g} lies outside the range of {metric}, 0 to 1"
+    if metric in _MAY_BE_NONE:
+        return None if bound >= 0 else f"the bound {bound:g} lies outside the range of {metric}, which starts at 0"
     if not metric.higher_is_better and bound <= 0:
         return f"the bound {bound:g} lies outside the range of {metric}, which is above 0"
     if metric.higher_is_better and (criterion.rule, bound) in {(Rule.AT_LEAST, 0), (Rule.AT_MOST, 1)}:

@@ -127,6 +127,8 @@ def fitted_line(x: Sequence[float], y: Sequence[float], *, z: float) -> Line | N
     """Return the slope of y over x by least squares, with Student's bounds; None below two different x."""
     if len(set(x)) < 2:  # noqa: PLR2004 - a slope is between two places
         return None
+    if len(set(y)) == 1:
+        return Line(0.0, 0.0, 0.0)  # where nothing varies, scipy divides by 0
     from scipy.stats import linregress
 
     found: Any = linregress(x, y)

@@ -1,15 +1,16 @@
-"""Render one Evaluation: to a terminal, as Markdown, as JSON."""
+"""Render one Evaluation: to a terminal, as Markdown, as JSON, as JUnit XML."""
 
 import msgspec
 from rich.console import Console
 
 from canary.report.escaping import json_text
+from canary.report.junit import junit_of
 from canary.report.markdown import markdown_of
 from canary.report.terminal import print_view
 from canary.report.view import view_of
 from gateway.contracts.evaluations import Evaluation
 
-__all__ = ["render_json", "render_markdown", "render_terminal"]
+__all__ = ["render_json", "render_junit", "render_markdown", "render_terminal"]
 
 
 def render_terminal(evaluation: Evaluation, console: Console) -> None:
@@ -23,3 +24,7 @@ def render_markdown(evaluation: Evaluation) -> str:
 def render_json(evaluation: Evaluation) -> str:
     """Return the record itself: it decodes to the Evaluation that was given."""
     return json_text(msgspec.json.format(msgspec.json.encode(evaluation), indent=2).decode())
+
+
+def render_junit(evaluation: Evaluation) -> str:
+    return junit_of(evaluation)

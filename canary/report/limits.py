@@ -17,11 +17,9 @@ _BY_BOUNDS = (
     "The matrix gives intervals that take cases as independent. Those of the criteria take families as the units.",
     "What no family of the suite asks is not judged.",
 )
-_ALWAYS = (
-    "Each case ran once on each system. What a second run would answer is not known.",
-    "Times hold for this machine, one request at a time, and whatever else ran on it.",
-    "Memory is of the weights after load. Key-value cache and prompts in flight come on top.",
-)
+_ALWAYS = ("Each case ran once on each system. What a second run would answer is not known.",)
+_OF_TRIALS = "Times hold for this machine, one request at a time, and whatever else ran on it."
+_AT_LOAD = "Memory is of the weights after load. Key-value cache and prompts in flight come on top."
 
 
 def limits(evaluation: Evaluation, candidates: tuple[Contestant, ...]) -> tuple[str, ...]:
@@ -31,9 +29,53 @@ def limits(evaluation: Evaluation, candidates: tuple[Contestant, ...]) -> tuple[
         if len(candidates) > 1
         else ()
     )
+    measured = (*_ALWAYS, *_of_times(evaluation), *_of_memory(evaluation), *_of_host(evaluation))
     if evaluation.profile != "seed":
-        return (*_BY_BOUNDS, *_ALWAYS, *several)
-    return (*_BY_FIGURES, *_ALWAYS, *several, *_left_open(evaluation, candidates))
+        return (*_BY_BOUNDS, *measured, *several)
+    return (*_BY_FIGURES, *measured, *several, *_left_open(evaluation, candidates))
+
+
+def _of_times(evaluation: Evaluation) -> Iterator[str]:
+    record = evaluation.latency
+    if record is None:
+        yield _OF_TRIALS
+    elif not record.blocks:
+        yield "No time was measured: no candidate was left to time, or no prompt was answered by all."
+    else:
+        levels = " and ".join(str(level) for level in sorted({block.concurrency for block in record.blocks}))
+        yield (
+            f"Times hold for this machine, at {levels} requests at a time, and for answers of {record.output_tokens} "
+            "tokens. How long the answers are that a model chooses to give is not judged by them."
+        )
+        if any(block.batch_rows is None for block in record.blocks):
+            yield "How many rows the engines ran in a step is not known of all blocks."
+
+
+def _of_memory(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.memory:
+        yield _AT_LOAD
+        return
+    tokens = max(record.context_tokens for record in evaluation.memory)
+    yield f"Peak memory is of one request of {tokens:,} tokens. Requests that run together come to more."
+    if any(record.swap_before_bytes is None for record in evaluation.memory):
+        yield "Whether swap grew is not known: the machine does not tell."
+
+
+def _of_host(evaluation: Evaluation) -> Iterator[str]:
+    host = evaluation.environment.host
+    if host is None:
+        return
+    if host.kept_awake_by is None:
+        yield "Nothing kept the machine from sleeping during the run."
+    for what, start, end in (
+        ("power source", host.start.state.power_source, host.end.state.power_source),
+        ("thermal state", host.start.state.thermal_state, host.end.state.thermal_state),
+    ):
+        if start != end:
+            changed = f"from {start or 'unknown'} to {end or 'unknown'}"
+            yield f"The {what} changed {changed} during the run, and times may have with it."
+    if host.start.digest != host.end.digest:
+        yield "The run began on one machine and ended on another, or its limits were changed: nothing compares."
 
 
 def _left_open(evaluation: Evaluation, candidates: tuple[Contestant, ...]) -> Iterator[str]:

@@ -40,12 +40,12 @@ def _lines(view: View) -> Iterator[str]:
     for name, value in view.identity:
         yield f"- {name}: {markdown_text(value)}"
     yield ""
+    for flipped in view.flips:
+        yield from _flipped_lines(flipped)
     for table in view.tables:
         yield from markdown_table(table)
     yield f"**{markdown_text(view.conclusion)}**"
     yield ""
-    for flipped in view.flips:
-        yield from _flipped_lines(flipped)
     yield "## What this does not establish"
     yield ""
     for limit in view.limits:

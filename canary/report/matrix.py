@@ -29,7 +29,9 @@ def _rows(evaluation: Evaluation, entered: tuple[Contestant, ...]) -> Iterator[t
             yield _level_row(f"Accuracy: {title}", entered, Metric.ACCURACY, category)
     if any((Metric.FIELD_ACCESS, None) in each.levels for each in entered):
         yield _level_row("Field access", entered, Metric.FIELD_ACCESS)
-    yield _level_row("Generation time, mean", entered, Metric.GENERATION_TIME_S)
+    apart = evaluation.latency
+    title = "Generation time, mean" if apart is None else f"End to end, {apart.output_tokens} tokens, mean"
+    yield _level_row(title, entered, Metric.GENERATION_TIME_S)
     yield _level_row("Time to first token, mean", entered, Metric.TIME_TO_FIRST_TOKEN_S)
     yield _system_row("Load time", entered, lambda system: system.load_time_s, seconds, hardware_bound=True)
     yield _system_row("Memory, predicted: weights as stored", entered, lambda system: system.predicted_bytes, gib)

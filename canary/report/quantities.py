@@ -13,11 +13,33 @@ _METRICS = {
     Metric.FIELD_ACCESS: "field access",
     Metric.GENERATION_TIME_S: "generation time",
     Metric.TIME_TO_FIRST_TOKEN_S: "time to first token",
+    Metric.TIME_PER_OUTPUT_TOKEN_S: "time per output token",
+    Metric.END_TO_END_S: "end to end",
     Metric.MEMORY_BYTES: "memory",
+    Metric.MEMORY_STEADY_BYTES: "steady memory",
+    Metric.MEMORY_PEAK_BYTES: "peak memory",
+    Metric.MEMORY_PEAK_RATIO: "peak memory, as a share of the limit,",
+    Metric.MEMORY_SLOPE_BYTES_PER_TOKEN: "memory of a token",
+    Metric.MEMORY_LEAK_BYTES_PER_REQUEST: "memory that a request leaves behind",
+    Metric.FOOTPRINT_BYTES: "physical footprint",
+    Metric.SWAP_GROWTH_BYTES: "growth of swap",
     Metric.LOAD_TIME_S: "load time",
+    Metric.LOAD_TIME_COLD_S: "cold load time",
+    Metric.LOAD_TIME_WARM_S: "warm load time",
     Metric.DISK_BYTES: "disk",
 }
-_SIZES = {Metric.MEMORY_BYTES, Metric.DISK_BYTES}
+_SIZES = {
+    Metric.MEMORY_BYTES,
+    Metric.MEMORY_STEADY_BYTES,
+    Metric.MEMORY_PEAK_BYTES,
+    Metric.FOOTPRINT_BYTES,
+    Metric.SWAP_GROWTH_BYTES,
+    Metric.DISK_BYTES,
+}
+_RATES = {
+    Metric.MEMORY_SLOPE_BYTES_PER_TOKEN: "bytes a token",
+    Metric.MEMORY_LEAK_BYTES_PER_REQUEST: "bytes a request",
+}
 
 
 def percent(ratio: float) -> str:
@@ -34,6 +56,11 @@ def seconds(value: float | Decimal) -> str:
     return f"{value:.2f}s"
 
 
+def short_time(value: float) -> str:
+    """Return `0.0123s`: of a single token, or of the first."""
+    return f"{value:.4f}s"
+
+
 def gib(size_bytes: float) -> str:
     """Return `19.55 GiB`; three decimals below 1 GiB, where two would hide a difference."""
     amount = size_bytes / GIB
@@ -47,16 +74,24 @@ def gib_with_bytes(size_bytes: float) -> str:
 
 def quantity(value: float, metric: Metric) -> str:
     """Return a level in its metric's unit."""
-    if metric.higher_is_better:
+    if metric.higher_is_better or metric is Metric.MEMORY_PEAK_RATIO:
         return percent(value)
-    return gib_with_bytes(value) if metric in _SIZES else seconds(value)
+    if metric in _SIZES:
+        return gib_with_bytes(value)
+    if metric in _RATES:
+        return f"{value:,.0f} {_RATES[metric]}"
+    return short_time(value) if metric is Metric.TIME_PER_OUTPUT_TOKEN_S else seconds(value)
 
 
 def difference(value: float, metric: Metric) -> str:
     """Return a difference with its sign: `+4 points`, `-3.23s`, `-3.56 GiB`."""
-    if metric.higher_is_better:
+    if metric.higher_is_better or metric is Metric.MEMORY_PEAK_RATIO:
         return f"{100 * value:+.1f}".removesuffix(".0") + " points"
-    return f"{value / GIB:+.3f} GiB" if metric in _SIZES else f"{value:+.2f}s"
+    if metric in _SIZES:
+        return f"{value / GIB:+.3f} GiB"
+    if metric in _RATES:
+        return f"{value:+,.0f} {_RATES[metric]}"
+    return f"{value:+.4f}s" if metric is Metric.TIME_PER_OUTPUT_TOKEN_S else f"{value:+.2f}s"
 
 
 def amount(value: float, criterion: Criterion) -> str:
@@ -89,7 +124,7 @@ def interval(low: float | None, high: float | None, metric: Metric, *, signed: b
 
 def rule(criterion: Criterion) -> str:
     """Return what a criterion demands: `accuracy at least 80%`, `memory at most 20.00 GiB (21,474,836,480 bytes)`."""
-    subject = _subject(criterion) + (f" in {criterion.category}" if criterion.category else "")
+    subject = _subject(criterion) + _subgroup(criterion)
     match criterion.rule:
         case Rule.AT_LEAST:
             return f"{subject} at least {quantity(criterion.bound, criterion.metric)}"
@@ -98,6 +133,14 @@ def rule(criterion: Criterion) -> str:
         case Rule.NO_WORSE_THAN:
             margin = amount(criterion.bound, criterion).removeprefix("+")
             return f"{subject} no worse than the incumbent's by more than {margin}"
+
+
+def _subgroup(criterion: Criterion) -> str:
+    return (
+        (f" in {criterion.category}" if criterion.category else "")
+        + (f" of cases tagged {criterion.tag}" if criterion.tag else "")
+        + (f" at {criterion.concurrency} requests" if criterion.concurrency else "")
+    )
 
 
 def _subject(criterion: Criterion) -> str:

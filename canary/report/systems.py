@@ -28,7 +28,7 @@ def contestants(evaluation: Evaluation) -> tuple[Contestant, ...]:
     return tuple(
         Contestant(label=label, system=system, levels=levels, meets_floors=_meets_floors(evaluation.criteria, levels))
         for label, system, levels in zip(
-            _labels(evaluation.systems), evaluation.systems, (of_incumbent, *of_candidates), strict=True
+            labels_of(evaluation.systems), evaluation.systems, (of_incumbent, *of_candidates), strict=True
         )
     )
 
@@ -50,7 +50,8 @@ def systems_table(entered: tuple[Contestant, ...]) -> Table:
     )
 
 
-def _labels(systems: tuple[System, ...]) -> list[str]:
+def labels_of(systems: tuple[System, ...]) -> list[str]:
+    """Return a short name of each that no other has."""
     names = Counter(system.variant.name for system in systems)
     references = Counter(system.variant.reference for system in systems)
     labels: list[str] = []

@@ -25,12 +25,12 @@ def print_view(view: View, console: Console) -> None:
     console.print(Text(visible(view.title), style="bold"))
     for name, value in view.identity:
         console.print(Text(f"{name}: {visible(value)}"))
+    for flipped in view.flips:
+        _print_flipped(flipped, console)
     for table in view.tables:
         print_table(table, console)
     console.print()
     console.print(Text(visible(view.conclusion), style="bold"))
-    for flipped in view.flips:
-        _print_flipped(flipped, console)
     console.print()
     console.print(Text("What this does not establish", style="bold"))
     for limit in view.limits:

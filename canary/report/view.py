@@ -1,17 +1,31 @@
 """All that a report of one Evaluation says, computed once for every writer."""
 
+from collections import Counter
+from collections.abc import Iterator
+
 import msgspec
 
 from canary.report.criteria import criteria_table, verdicts_table
+from canary.report.fidelity import fidelity_tables
 from canary.report.flips import FlippedCases, flipped_cases
+from canary.report.latency import latency_tables
 from canary.report.limits import limits
 from canary.report.matrix import decision_matrix
+from canary.report.memory import memory_tables
 from canary.report.quantities import gib
 from canary.report.systems import contestants, systems_table
 from canary.report.table import Table
 from canary.winner import choose_winner
-from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.digests import short
+from gateway.contracts.evaluations import Evaluation, Mode
 from gateway.contracts.heldout import HeldoutDraw
+from gateway.contracts.host import HostRecord
+
+_MODES = {
+    Mode.RESIDENT: "resident: all systems loaded beside each other",
+    Mode.SWAP: "swap: the systems loaded in turn, while production's requests waited",
+    Mode.OFFLINE: "offline: the systems loaded in turn, while production's requests were sent away",
+}
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +47,10 @@ def view_of(evaluation: Evaluation) -> View:
         identity=_identity(evaluation),
         tables=(
             systems_table(entered),
+            *fidelity_tables(evaluation, candidates, evaluation.judgements),
             decision_matrix(evaluation, entered),
+            *latency_tables(evaluation, entered),
+            *memory_tables(evaluation, entered),
             *(
                 criteria_table(candidate, judgement)
                 for candidate, judgement in zip(candidates, evaluation.judgements, strict=True)
@@ -54,11 +71,42 @@ def _identity(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
         ("Model", f"{evaluation.model}, revision {evaluation.deployment_revision} of its deployment"),
         ("Suite", f"{suite.name}, {subset} ({len(evaluation.cases)}), digest {suite.digest}"),
         *drawn,
+        *_compared_in_words(evaluation),
         ("Profile", f"{evaluation.profile}, seed {evaluation.seed}, at least {evaluation.min_pairs} pairs"),
+        ("Mode", _MODES[evaluation.mode]),
+        *_earlier_in_words(evaluation),
         ("Recorded", evaluation.created_at),
         ("Machine", f"{machine.processor}, {gib(machine.memory_bytes)}, {machine.platform}"),
+        *(() if machine.host is None else (("Host of the engines", _host_in_words(machine.host)),)),
         ("Software", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
     )
+
+
+def _host_in_words(host: HostRecord) -> str:
+    start, state = host.start, host.start.state
+    awake = f"kept awake by {host.kept_awake_by}" if host.kept_awake_by else "not kept from sleeping"
+    return (
+        f"{start.chip}, {gib(start.memory_bytes)}, limit {gib(start.limit_bytes)}, {start.os_version}; "
+        f"power {state.power_source or 'unknown'}, thermal state {state.thermal_state or 'unknown'}; {awake}"
+    )
+
+
+def _earlier_in_words(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Yield how many trials were not run for this evaluation, and where they were."""
+    counts = Counter(trial.run_in for trial in evaluation.trials if trial.run_in is not None)
+    if counts:
+        of_each = ", ".join(f"{count} in {evaluation_id}" for evaluation_id, count in counts.items())
+        yield "Trials run earlier", f"{of_each}; all others in this one ({len(evaluation.trials) - counts.total()})"
+
+
+def _compared_in_words(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Say that the incumbent of this record is none, where `canary compare` made it."""
+    if evaluation.compared_while is not None:
+        yield (
+            "Comparison",
+            f"{evaluation.incumbent.variant.reference} has the incumbent's role here, while "
+            f"{short(evaluation.compared_while)} served {evaluation.model}: this record promotes nothing",
+        )
 
 
 def _drawn_in_words(evaluation: Evaluation, draw: HeldoutDraw) -> str:

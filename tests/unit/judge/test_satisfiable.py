@@ -1,11 +1,12 @@
 """Criteria that no candidate or every candidate meets; one rule a test."""
 
+import msgspec
 import pytest
 
 from canary.judge import judge
-from canary.judge.satisfiable import complaint_about, size_complaint_about
+from canary.judge.satisfiable import complaint_about, size_complaint_about, timing_complaint_about
 from gateway.contracts.evaluations import Criterion, Metric, Outcome, Profile, Rule, Statistic
-from gateway.contracts.suites import SEED_CRITERIA
+from gateway.contracts.suites import MEMORY_CRITERIA, SEED_CRITERIA, LatencyProtocol
 from tests.support.evaluations import make_evaluation
 
 
@@ -80,3 +81,44 @@ def test_a_perfect_candidate_is_inconclusive_where_lint_complains_and_passes_a_l
     assert outcome(too_few) is Outcome.INCONCLUSIVE
     # Student's quantile, which the judge takes where the lint takes the normal one, asks for a little more.
     assert outcome(round(1.12 * too_few) + 5) is Outcome.PASSED
+
+
+@pytest.mark.parametrize("given", MEMORY_CRITERIA)
+def test_the_defaults_of_memory_are_sound(given: Criterion) -> None:
+    assert complaint_about(given) is None
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (criterion(Metric.SWAP_GROWTH_BYTES, Rule.AT_MOST, -1), "starts at 0"),
+        (criterion(Metric.MEMORY_PEAK_BYTES, Rule.AT_MOST, 0), "above 0"),
+        (criterion(Metric.MEMORY_PEAK_BYTES, Rule.AT_MOST, 1, Statistic.P95), "once of each engine"),
+        (criterion(Metric.LOAD_TIME_COLD_S, Rule.NO_WORSE_THAN, 1), "no incumbent to compare with"),
+        (msgspec.structs.replace(criterion(Metric.ACCURACY, Rule.AT_LEAST, 0.5), concurrency=4), "no concurrency"),
+        (
+            msgspec.structs.replace(criterion(Metric.END_TO_END_S, Rule.AT_MOST, 5), concurrency=0),
+            "no number of requests",
+        ),
+    ],
+)
+def test_what_means_nothing_of_times_and_memory_is_said(made: Criterion, words: str) -> None:
+    assert words in (complaint_about(made) or "")
+
+
+def timing(made: Criterion, *, cases: int = 100, min_pairs: int = 10, **protocol: int) -> str:
+    return timing_complaint_about(made, LatencyProtocol(**protocol), cases=cases, min_pairs=min_pairs) or ""
+
+
+def test_what_is_timed_must_be_enough_for_the_criterion() -> None:
+    mean = criterion(Metric.END_TO_END_S, Rule.AT_MOST, 5)
+    p95 = criterion(Metric.END_TO_END_S, Rule.AT_MOST, 5, Statistic.P95)
+    assert timing(mean) == ""
+    assert "one prompt alone" in timing(mean, cases=1)
+    assert "fewer pairs than `min_pairs`" in timing(mean, cycles=4)
+    assert "it takes 63" in timing(p95, cycles=31)
+    assert timing(p95, cycles=32) == ""
+    assert "it takes 63" in timing(p95, cycles=32, cases=62)
+    at_four = msgspec.structs.replace(mean, concurrency=4)
+    assert "nothing is timed at 4 requests" in timing(at_four)
+    assert timing(at_four, concurrency=4) == ""

@@ -1,0 +1,1 @@
+"""What an evaluation measures apart from its trials, one phase a file."""

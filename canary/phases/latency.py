@@ -1,0 +1,161 @@
+"""Time the systems beside each other: after a warm-up, each in turn on the same prompts, forth and back."""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from canary.client import GatewayClient
+from canary.judge import case_order
+from canary.phases.asking import Bring, engine_of, production_between, request_of
+from canary.suite import Case, Suite
+from gateway.contracts.admin import EngineView
+from gateway.contracts.evaluations import Completion, ErrorCause, System, Trial, TrialError
+from gateway.contracts.latency import LatencyBlock, LatencyRecord, TimedAnswer
+from gateway.contracts.suites import LatencyProtocol
+
+Place = tuple[int, System]
+"""A system and its position in the record."""
+
+
+class _Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One block that is to be timed."""
+
+    cycle: int
+    concurrency: int
+    place: Place
+    cases: tuple[Case, ...]
+
+
+def planned_latency(suite: Suite) -> LatencyRecord | None:
+    """Return the record as it is before anything is timed; None where times are to be read from the trials."""
+    timing = suite.manifest.timing
+    if timing is None:
+        return None
+    return LatencyRecord(
+        output_tokens=timing.output_tokens,
+        prefix_cache=suite.manifest.protocol.prefix_cache,
+        warm_up_count=timing.warm_up_count,
+    )
+
+
+def measure_latency(
+    gateway: GatewayClient,
+    places: Sequence[Place],
+    suite: Suite,
+    planned: LatencyRecord,
+    *,
+    model: str,
+    trials: Sequence[Trial],
+    bring: Bring,
+    note: Callable[[str], None],
+) -> LatencyRecord:
+    """Time these systems as the suite's protocol says; the answers of `trials` say which prompts have long enough ones.
+
+    Blocks of one cycle stand as A-B-B-A, the next begins with the system that this one ended the first half with: what
+    drifts steadily meets all of them alike.
+    """
+    protocol = suite.manifest.timing or LatencyProtocol()
+    cases = choose_cases(suite, [system for _, system in places], trials, output_tokens=protocol.output_tokens)
+    if not cases:
+        return planned
+    levels = sorted({1, protocol.concurrency})
+    at = " and ".join(str(level) for level in levels)
+    note(f"Timing {len(places)} systems in {protocol.cycles} cycles, requests in flight: {at}.")
+    host = gateway.host().digest
+    for place in places:
+        bring(place[0])
+        warm_up = _Turn(cycle=0, concurrency=1, place=place, cases=cases[:1] * protocol.warm_up_count)
+        _ask(gateway, warm_up, suite, planned, model=model)
+    blocks = [
+        _time_block(gateway, turn, suite, planned, model=model, bring=bring)
+        for turn in _turns(places, cases, protocol, levels)
+    ]
+    return msgspec.structs.replace(planned, host=host, blocks=tuple(blocks))
+
+
+def choose_cases(
+    suite: Suite, systems: Sequence[System], trials: Sequence[Trial], *, output_tokens: int
+) -> tuple[Case, ...]:
+    """Return the cases whose answers are as long as is to be timed, whoever gives them, in the judge's order.
+
+    Where there are none, those whose answers are equally long; else all that were answered.
+    """
+    digests = {system.variant.digest for system in systems}
+    lengths: dict[str, dict[str, int]] = {}
+    for trial in trials:
+        if isinstance(trial.result, Completion) and trial.variant_digest in digests:
+            lengths.setdefault(trial.case_id, {})[trial.variant_digest] = trial.result.completion_tokens
+    answered = {case_id: of.values() for case_id, of in lengths.items() if len(of) == len(digests)}
+    long = {case_id for case_id, found in answered.items() if min(found) >= output_tokens}
+    alike = {case_id for case_id, found in answered.items() if len(set(found)) == 1}
+    chosen: Collection[str] = long or alike or answered
+    of_id = {case.id: case for case in suite.cases}
+    order = case_order([case.reference() for case in suite.cases], suite.manifest.seed)
+    return tuple(of_id[reference.id] for reference in order if reference.id in chosen)
+
+
+def _turns(
+    places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, levels: Sequence[int]
+) -> Iterator[_Turn]:
+    """Yield the blocks in the order to time them; each cycle goes on in the cases where the one before has ended."""
+    for concurrency in levels:
+        # Enough that all of them are in flight at once.
+        count = max(protocol.prompts_per_cycle, concurrency)
+        endless = itertools.cycle(cases)
+        for cycle in range(protocol.cycles):
+            asked = tuple(itertools.islice(endless, count))
+            forth = list(places) if cycle % 2 == 0 else list(reversed(places))
+            for place in (*forth, *reversed(forth)):
+                yield _Turn(cycle=cycle, concurrency=concurrency, place=place, cases=asked)
+
+
+def _time_block(
+    gateway: GatewayClient, turn: _Turn, suite: Suite, planned: LatencyRecord, *, model: str, bring: Bring
+) -> LatencyBlock:
+    position, system = turn.place
+    bring(position)
+    before = gateway.engines()
+    results = _ask(gateway, turn, suite, planned, model=model)
+    after = gateway.engines()
+    errors = [result for _, result in results if isinstance(result, TrialError)]
+    return LatencyBlock(
+        system=position,
+        cycle=turn.cycle,
+        concurrency=turn.concurrency,
+        answers=tuple(_timed(case, result) for case, result in results if isinstance(result, Completion)),
+        batch_rows=_batch_rows(engine_of(system, before), engine_of(system, after)),
+        production_requests=production_between(before, after),
+        candidate_errors=tuple(error.code for error in errors if error.cause is ErrorCause.CANDIDATE),
+        infrastructure_errors=tuple(error.code for error in errors if error.cause is ErrorCause.INFRASTRUCTURE),
+    )
+
+
+def _ask(
+    gateway: GatewayClient, turn: _Turn, suite: Suite, planned: LatencyRecord, *, model: str
+) -> list[tuple[Case, Completion | TrialError]]:
+    def ask(case: Case) -> Completion | TrialError:
+        request = request_of(case.messages, suite.manifest, model=model, max_completion_tokens=planned.output_tokens)
+        return gateway.complete(request, turn.place[1].variant, prefix_cache=planned.prefix_cache)
+
+    with ThreadPoolExecutor(max_workers=turn.concurrency) as pool:
+        return list(zip(turn.cases, pool.map(ask, turn.cases), strict=True))
+
+
+def _timed(case: Case, result: Completion) -> TimedAnswer:
+    return TimedAnswer(
+        case_id=case.id,
+        time_to_first_token_s=result.time_to_first_token_s,
+        end_to_end_s=result.generation_time_s,
+        completion_tokens=result.completion_tokens,
+        cached_tokens=result.cached_tokens,
+    )
+
+
+def _batch_rows(before: EngineView | None, after: EngineView | None) -> float | None:
+    """Return the mean number of rows that decoded together; None where the engine does not count or was restarted."""
+    if before is None or after is None:
+        return None
+    steps = after.work.decode_steps - before.work.decode_steps
+    return (after.work.decoded_tokens - before.work.decoded_tokens) / steps if steps > 0 else None
