@@ -77,13 +77,20 @@ def prepare_weights(model: nn.Module) -> bool:
 
 
 def memory() -> EngineMemory:
-    """Return MLX's active, cache and peak bytes, and the process's footprint."""
+    """Return MLX's active and cached bytes, its peak since `forget_peak`, and the process's footprint."""
+    peak_bytes = mx.get_peak_memory()
     return EngineMemory(
         active_bytes=mx.get_active_memory(),
         cache_bytes=mx.get_cache_memory(),
-        peak_bytes=mx.get_peak_memory(),
+        peak_bytes=peak_bytes,
+        busy_peak_bytes=peak_bytes,
         footprint_bytes=footprint_bytes(),
     )
+
+
+def forget_peak() -> None:
+    """Have the peak begin anew at what is active now."""
+    mx.reset_peak_memory()
 
 
 def footprint_bytes() -> int:

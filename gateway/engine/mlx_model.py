@@ -23,13 +23,13 @@ from gateway.engine.kv_run import can_be_cut
 from gateway.engine.loading import EngineSettings, LoadedModel, LoadError
 from gateway.engine.mlx_runner import MlxRunner
 from gateway.engine.mlx_tokenizer import WrappedTokenizer
-from gateway.engine.model_files import read_model_files
 from gateway.engine.prefix_cache import PrefixCache
 from gateway.engine.prefix_store import PrefixStore
 from gateway.engine.runner import RowSpec, Runner
 from gateway.engine.scoring import score
 from gateway.engine.single_runner import SingleRunner
 from gateway.errors import InvalidRequest
+from gateway.models.model_files import read_model_files
 
 _FOREIGN_ERRORS = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ImportError)
 """What mlx-lm, MLX and transformers raise about files that are not what they expect."""

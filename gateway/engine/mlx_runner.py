@@ -66,6 +66,8 @@ class MlxRunner:
         return [batch for batch in self._batches if batch]
 
     def insert(self, spec: RowSpec) -> None:
+        if not self._holds_rows:
+            device.forget_peak()
         self._line.add(spec)
 
     def step(self) -> Sequence[RowToken]:
@@ -114,6 +116,10 @@ class MlxRunner:
         self._joined.clear()
 
     # --- inside a step ---
+
+    @property
+    def _holds_rows(self) -> bool:
+        return bool(self._line or self._computed or any(self._batches))
 
     def _copy(self) -> bool:
         """Keep the prompts of those that have joined, have the next long ones join, and tell whether any was long."""

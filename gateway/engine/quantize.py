@@ -4,47 +4,21 @@ A build is the base model with quantised weights and a configuration that says s
 the chat template among them, is copied as it stands, so that builds differ in nothing else.
 """
 
-import shutil
 import sys
-import textwrap
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
-
-from mlx_lm import utils
 
 from gateway.contracts.jobs import QuantizeRequest
 from gateway.engine.build_directory import build_directory, refuse_full_disk
 from gateway.engine.job import JobError, Report, run
-from gateway.engine.model_files import ModelFiles, read_model_files
-from gateway.errors import InvalidRequest
-from gateway.models.safetensors import Tensor
-
-_REPLACED = {"config.json", "README.md", "model.safetensors.index.json"}
-"""Files of the base that a build has its own of, or none."""
-
-_SCALE_AND_BIAS_PER_GROUP = 2
-_REASON_LENGTH = 300
-
-_mlx_lm = cast("Any", utils)  # Its functions are typed in part only.
-
-
-def predicted_build_bytes(tensors: Iterable[Tensor], *, bits: int, group_size: int) -> int:
-    """Return the bytes of a build's tensors; exact where the model has no wishes of its own for single layers.
-
-    Each weight of a matrix takes `bits`, each group a scale and a bias of the width that the weights had. Vectors, and
-    matrices whose rows are no whole number of groups, stay as they are.
-    """
-    total = 0
-    for tensor in tensors:
-        quantised = len(tensor.shape) >= 2 and tensor.shape[-1] % group_size == 0  # noqa: PLR2004 - a matrix has two
-        if not quantised:
-            total += tensor.stored_bytes
-            continue
-        element_bytes = tensor.stored_bytes // tensor.size
-        groups = tensor.size // group_size
-        total += tensor.size * bits // 8 + groups * _SCALE_AND_BIAS_PER_GROUP * element_bytes
-    return total
+from gateway.engine.saved_model import (
+    load_in_float,
+    predicted_build_bytes,
+    quantised,
+    read_source,
+    save,
+    told_in_a_sentence,
+)
+from gateway.models.model_files import ModelFiles
 
 
 def quantize(request: QuantizeRequest, report: Report) -> dict[str, object]:
@@ -66,10 +40,7 @@ def quantize(request: QuantizeRequest, report: Report) -> dict[str, object]:
 
 
 def _base(directory: Path) -> ModelFiles:
-    try:
-        files = read_model_files(directory)
-    except InvalidRequest as error:
-        raise JobError(error.message) from error
+    files = read_source(directory)
     if files.quantised:
         raise JobError(
             f"{directory} is quantised already, and quantising it again would add one error to another; "
@@ -79,18 +50,9 @@ def _base(directory: Path) -> ModelFiles:
 
 
 def _build(files: ModelFiles, out: Path, *, bits: int, group_size: int) -> None:
-    try:
-        # Lazily: a weight is read when its quantised form is written, so the base is never in memory as a whole.
-        model, config = _mlx_lm.load_model(files.directory, lazy=True)
-        model, config = _mlx_lm.quantize_model(model, config, group_size=group_size, bits=bits)
-        _mlx_lm.save_model(out, model, donate_model=True)
-        _mlx_lm.save_config(config, out / "config.json")
-    except (RuntimeError, ValueError, LookupError, TypeError) as error:
-        reason = textwrap.shorten(str(error), _REASON_LENGTH, placeholder=" ...") or type(error).__name__
-        raise JobError(f"{files.directory} cannot be quantised to {bits} bits ({reason}); copy it again.") from error
-    for path in files.directory.iterdir():
-        if path.is_file() and path.suffix != ".safetensors" and path.name not in _REPLACED:
-            shutil.copy(path, out)
+    with told_in_a_sentence(f"{files.directory} cannot be quantised to {bits} bits"):
+        model, config = quantised(*load_in_float(files), bits=bits, group_size=group_size)
+        save(files.directory, out, model, config)
 
 
 if __name__ == "__main__":

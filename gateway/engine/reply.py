@@ -58,14 +58,14 @@ class Reply:
         if self._ledger:
             self._ledger.add(token, text, is_text=not calls and not (self._splitter and self._splitter.inside))
         shown = self._stops.feed(text)
-        if self._stops.matched:
+        if self._stops.matched is not None:
             self.finish_reason = FinishReason.LENGTH if self._has_form else FinishReason.STOP
         elif token.finish_reason or (self._scanner and self._scanner.done):
             shown += self._stops.flush()
             self.finish_reason = token.finish_reason or FinishReason.STOP
         if self.finish_reason is FinishReason.STOP and self._scanner and self._scanner.call_count:
             self.finish_reason = FinishReason.TOOL_CALLS
-        ended = self.finish_reason is not None and not self._stops.matched
+        ended = self.finish_reason is not None and self._stops.matched is None
         logprobs = self._ledger.release(shown, ended=ended) if self._ledger else ()
         return TokenDelta(
             request_id=self.request_id,
@@ -77,6 +77,7 @@ class Reply:
             tool_calls=calls,
             logprobs=logprobs,
             cached_tokens=token.cached_tokens,
+            stop_string=self._stops.matched,
         )
 
     def _characters(self, token: RowToken) -> str:

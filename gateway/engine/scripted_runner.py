@@ -65,8 +65,12 @@ class ScriptedRunner:
         self._default = ScriptedAnswer(match="", text=model.default_text)
         self._rows: dict[int, _Row] = {}
         self._prefixes = ScriptedPrefixes()
+        self._leaked_bytes = 0
+        self._peak_bytes = 0
 
     def insert(self, spec: RowSpec) -> None:
+        if not self._rows:
+            self._peak_bytes = 0
         text = last_user_text(spec.prompt)
         answer = next((answer for pattern, answer in self._answers if pattern.search(text)), self._default)
         faults = tuple(fault for pattern, fault in self._faults if pattern.search(text))
@@ -83,9 +87,11 @@ class ScriptedRunner:
                 if fault.at_token == row.generated + 1:
                     self._meet(fault.kind)
         tokens = [row.next_token() for row in rows]
+        self._peak_bytes = max(self._peak_bytes, self._active_bytes)
         for token in tokens:
             if token.finish_reason:
                 ended = self._rows.pop(token.row)
+                self._leaked_bytes += self._model.leak_bytes_per_request
                 if ended.spec.prefix_cache:
                     self._prefixes.keep((*ended.spec.prompt, *ended.tokens[: ended.generated]))
         return tokens
@@ -104,9 +110,16 @@ class ScriptedRunner:
 
     def memory(self) -> EngineMemory:
         """Return what the script declares; nothing of it is held."""
+        active_bytes = self._active_bytes
+        peak_bytes = max(active_bytes, self._peak_bytes)
+        return EngineMemory(
+            active_bytes=active_bytes, peak_bytes=peak_bytes, busy_peak_bytes=peak_bytes, footprint_bytes=active_bytes
+        )
+
+    @property
+    def _active_bytes(self) -> int:
         tokens = sum(len(row.spec.prompt) + row.generated for row in self._rows.values())
-        active_bytes = self._model.weights_bytes + tokens * self._model.kv_bytes_per_token
-        return EngineMemory(active_bytes=active_bytes, peak_bytes=active_bytes, footprint_bytes=active_bytes)
+        return self._model.weights_bytes + self._leaked_bytes + tokens * self._model.kv_bytes_per_token
 
     def close(self) -> None:
         self._rows.clear()

@@ -50,6 +50,8 @@ class SingleRunner:
         self._running: _Row | None = None
 
     def insert(self, spec: RowSpec) -> None:
+        if self._running is None and not self._waiting:
+            device.forget_peak()
         self._waiting.append(spec)
 
     def step(self) -> Sequence[RowToken]:

@@ -15,13 +15,14 @@ class StopMatcher:
         self._stops = tuple(stops)
         self._longest = max((len(stop) for stop in self._stops), default=0)
         self._held = ""
-        self.matched = False
+        self.matched: str | None = None
+        """The stop string that has come."""
 
     def feed(self, text: str) -> str:
         """Take the next piece and return what may be shown: all but the longest end that may begin a stop string."""
         pending = self._held + text
-        if (cut := self._first_match(pending)) is not None:
-            self.matched = True
+        if (match := self._first_match(pending)) is not None:
+            cut, self.matched = match
             self._held = ""
             return pending[:cut]
         held = self._held_length(pending)
@@ -33,10 +34,10 @@ class StopMatcher:
         text, self._held = self._held, ""
         return text
 
-    def _first_match(self, text: str) -> int | None:
-        """Return where the first complete stop string starts."""
-        matches = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
-        return min(matches)[1] if matches else None
+    def _first_match(self, text: str) -> tuple[int, str] | None:
+        """Return where the first complete stop string starts, and which it is."""
+        matches = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
+        return min(matches)[1:] if matches else None
 
     def _held_length(self, text: str) -> int:
         for length in range(min(self._longest - 1, len(text)), 0, -1):

@@ -311,6 +311,8 @@ class TextThread:
                 deltas=merged,
                 steps=len(steps),
                 rows=last.rows,
+                decode_steps=sum(bool(step.tokens) for step in steps),
+                decoded_tokens=sum(len(step.tokens) for step in steps),
                 padding_ratio=last.padding_ratio,
                 memory=last.memory,
                 prefix_cache=last.prefix_cache,

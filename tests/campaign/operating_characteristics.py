@@ -185,7 +185,7 @@ def _table(chosen: Sequence[Scenario], counts: Sequence[Counts], *, runs: int) -
     yield "# Operating characteristics of the judge"
     yield ""
     yield "Written by `python -m tests.campaign.operating_characteristics`"
-    yield f"at commit {_commit()}, {runs:,} runs of each truth."
+    yield f"at commit {commit()}, {runs:,} runs of each truth."
     yield f"Standard error of a share of 5 %: {100 * math.sqrt(0.05 * 0.95 / runs):.2f} points."
     for group, members in itertools.groupby(zip(chosen, counts, strict=True), key=lambda each: each[0].group):
         yield from ("", f"## {group[0].upper()}{group[1:]}", "")
@@ -196,7 +196,7 @@ def _table(chosen: Sequence[Scenario], counts: Sequence[Counts], *, runs: int) -
             yield f"| {scenario.name} | {shares} | {found.mean_cases:.0f} | {_demand_in_words(scenario)} |"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit that the working tree stands at, marked where it has changes."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - whichever git the developer uses

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engine.model_files import read_model_files
 from gateway.errors import InvalidRequest
+from gateway.models.model_files import read_model_files
 
 
 @pytest.fixture

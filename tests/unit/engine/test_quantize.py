@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.engine.quantize import predicted_build_bytes
+from gateway.engine.saved_model import predicted_build_bytes
 from gateway.models.safetensors import Tensor
 
 

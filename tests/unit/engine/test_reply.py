@@ -37,6 +37,12 @@ def test_a_stop_string_ends_the_reply_before_the_runner_does() -> None:
     assert (reply.completion_tokens, reply.finish_reason) == (3, FinishReason.STOP)
 
 
+def test_the_last_delta_says_which_stop_string_came() -> None:
+    reply = _reply(["x", "bc", "c"])
+    assert [reply.add(RowToken(1, byte, None)).stop_string for byte in b"abc"] == [None, None, "bc"]
+    assert _all(_reply(["x"]), "abc", FinishReason.STOP).stop_string is None
+
+
 def test_a_stop_string_cuts_a_document_as_a_limit_does() -> None:
     reply = Reply("r", ScriptedDetokenizer(), ["}"], has_form=True)
     assert "".join(reply.add(RowToken(1, byte, None)).text for byte in b'{"a": 1}') == '{"a": 1'

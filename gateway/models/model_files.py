@@ -1,11 +1,15 @@
 """What a model directory holds, checked before a library's traceback would tell."""
 
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from gateway.models.safetensors import Tensor, read_header, weight_files
 from gateway.models.unreadable import read_json_object, unreadable
+
+_LEAST_BITS = 2
+"""Of MLX's quantised weights, which are packed into unsigned words of 32."""
 
 
 class ModelFiles(msgspec.Struct, frozen=True):
@@ -17,6 +21,21 @@ class ModelFiles(msgspec.Struct, frozen=True):
     @property
     def quantised(self) -> bool:
         return "quantization" in self.config or "quantization_config" in self.config
+
+    @property
+    def float_bytes(self) -> int:
+        """What the weights take in float, at 16 bits where they are packed now."""
+        return sum(_float_bytes(tensor, self._packed_bits) for tensor in self.tensors.values())
+
+    @property
+    def _packed_bits(self) -> int:
+        about = self.config.get("quantization") or self.config.get("quantization_config")
+        bits = cast("dict[str, object]", about).get("bits") if isinstance(about, dict) else None
+        return bits if isinstance(bits, int) and bits > 0 else _LEAST_BITS
+
+
+def _float_bytes(tensor: Tensor, packed_bits: int) -> int:
+    return tensor.stored_bytes * 16 // packed_bits if tensor.dtype == "U32" else tensor.stored_bytes
 
 
 def read_model_files(directory: Path) -> ModelFiles:
