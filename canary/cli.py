@@ -4,39 +4,61 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 import stamina.instrumentation
 from rich.console import Console
 
 from canary import report as rendering
+from canary.archive import archive_variant
 from canary.client import GatewayClient
+from canary.criteria_flags import with_flags
 from canary.errors import CanaryError, ExitCode, UsageError
 from canary.history import render_history
 from canary.progress import RunProgress
 from canary.record_cli import judge_command
 from canary.report import recorded
+from canary.report.terminal import print_table
+from canary.selftest_cli import selftest_command
+from canary.stage import OFFLINE_WINDOW_S, SWAP_WINDOW_S
 from canary.suite import Suite, default_search_path, find_suite, load_suite
 from canary.suite_cli import suite as suite_commands
+from canary.sweep import (
+    GROUP_SIZES,
+    build_widths,
+    float_sources,
+    is_twice_quantised,
+    pareto_table,
+    read_widths,
+    to_archive,
+)
+from canary.trial_log import default_log_directory
+from canary.winner import choose_winner
 from canary.workflow import (
     CandidateFate,
     Fate,
+    RunOptions,
     evaluate,
     find_deployment,
     find_evaluation,
     line_up,
+    line_up_pair,
     promote_by_override,
     promote_winner,
     roll_back,
     without_incumbent,
 )
+from gateway.contracts.builds import BuildView
 from gateway.contracts.deployments import Deployment
-from gateway.contracts.evaluations import Evaluation, Outcome, worst
+from gateway.contracts.evaluations import Evaluation, Mode, Outcome, worst
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 PLAIN_WIDTH = 140
 """Columns of a matrix that goes to a file or a pipe."""
 
+
+_FORMATS = {"json": rendering.render_json, "junit": rendering.render_junit, "md": rendering.render_markdown}
 
 _gateway_option = click.option(
     "--gateway", "url", envvar="GATEWAY_URL", default=DEFAULT_URL, show_default=True, help="The gateway's address."
@@ -48,6 +70,37 @@ _cut_option = click.option(
     "--cut-streams",
     is_flag=True,
     help="Where both engines do not fit: cut what has not ended at the gateway's limit, instead of failing then.",
+)
+_require_option = click.option(
+    "--require",
+    "required",
+    metavar="CRITERION",
+    multiple=True,
+    help="A further required criterion, as 'time_to_first_token_s.p95 <= 0.5 category=facts'. May be repeated.",
+)
+_advise_option = click.option(
+    "--advise",
+    "advisory",
+    metavar="CRITERION",
+    multiple=True,
+    help="The same, measured and printed: it decides nothing.",
+)
+_mode_option = click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    help="Load all beside each other; or in turn, while production waits (swap) or is sent away (offline). By default "
+    "beside each other if they fit the memory, else swap.",
+)
+_window_option = click.option(
+    "--window",
+    "window_s",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help=f"In turn: the longest that production waits for a block of trials ({SWAP_WINDOW_S:g}), or is sent away "
+    f"({OFFLINE_WINDOW_S:g}).",
+)
+_fresh_option = click.option(
+    "--fresh", is_flag=True, help="Use no trial of a run that was broken off, and none of an earlier evaluation."
 )
 _candidates_argument = click.argument("candidates", metavar="MODEL...", nargs=-1, required=True)
 
@@ -70,18 +123,34 @@ def cli(*, debug: bool) -> None:
 @_candidates_argument
 @_suite_option
 @_tag_option
+@_require_option
+@_advise_option
+@_mode_option
+@_window_option
+@_fresh_option
 @_model_option
 @_gateway_option
-def evaluate_command(
-    *, candidates: tuple[str, ...], suite: str | None, tag: str | None, model: str | None, url: str
+def evaluate_command(  # noqa: PLR0913 - one argument an option, as click passes them
+    *,
+    candidates: tuple[str, ...],
+    suite: str | None,
+    tag: str | None,
+    required: tuple[str, ...],
+    advisory: tuple[str, ...],
+    mode: str | None,
+    window_s: float | None,
+    fresh: bool,
+    model: str | None,
+    url: str,
 ) -> ExitCode:
     """Judge one or several candidates against the incumbent, and record it."""
+    options = _run_options(mode, window_s, fresh=fresh)
     with _gateway(url) as gateway, _progress() as progress:
         deployment = find_deployment(gateway, model)
-        chosen = _suite_for(deployment, suite, tag)
+        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
         lineup = line_up(gateway, deployment, candidates)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress)
+            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
     rendering.render_terminal(evaluation, _output())
     return _exit_code(evaluation)
 
@@ -90,15 +159,25 @@ def evaluate_command(
 @_candidates_argument
 @_suite_option
 @_tag_option
+@_require_option
+@_advise_option
+@_mode_option
+@_window_option
+@_fresh_option
 @_model_option
 @_gateway_option
 @click.option("--override", "reason", metavar="REASON", help="Promote without an evaluation; the reason is recorded.")
 @_cut_option
-def promote(
+def promote(  # noqa: PLR0913 - one argument an option, as click passes them
     *,
     candidates: tuple[str, ...],
     suite: str | None,
     tag: str | None,
+    required: tuple[str, ...],
+    advisory: tuple[str, ...],
+    mode: str | None,
+    window_s: float | None,
+    fresh: bool,
     model: str | None,
     url: str,
     reason: str | None,
@@ -109,6 +188,7 @@ def promote(
         raise UsageError("--override needs a reason: it is all that the audit log will say")
     if reason is not None and len(candidates) != 1:
         raise UsageError("--override takes exactly one model")
+    options = _run_options(mode, window_s, fresh=fresh)
     with _gateway(url) as gateway, _progress() as progress:
         deployment = find_deployment(gateway, model)
         if reason is not None:
@@ -117,10 +197,10 @@ def promote(
             click.echo(f"{lineup.candidates[0].reference}: {Fate.PROMOTED} by override")
             return ExitCode.PASSED
         # Before the candidates: a mistake in the suite's name must not cost the reading of a model.
-        chosen = _suite_for(deployment, suite, tag)
+        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
         lineup = without_incumbent(line_up(gateway, deployment, candidates), progress)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress)
+            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
             rendering.render_terminal(evaluation, _output())
             fates = promote_winner(gateway, evaluation, cut_streams=cut_streams)
     _print_fates(fates)
@@ -128,6 +208,92 @@ def promote(
         return ExitCode.PASSED
     verdict = _exit_code(evaluation)
     return ExitCode.NOT_PROMOTED if verdict is ExitCode.PASSED else verdict
+
+
+@cli.command()
+@click.argument("reference", metavar="A")
+@click.argument("candidate", metavar="B")
+@_suite_option
+@_tag_option
+@_require_option
+@_advise_option
+@_mode_option
+@_window_option
+@_fresh_option
+@_model_option
+@_gateway_option
+def compare(  # noqa: PLR0913 - one argument an option, as click passes them
+    *,
+    reference: str,
+    candidate: str,
+    suite: str | None,
+    tag: str | None,
+    required: tuple[str, ...],
+    advisory: tuple[str, ...],
+    mode: str | None,
+    window_s: float | None,
+    fresh: bool,
+    model: str | None,
+    url: str,
+) -> ExitCode:
+    """Judge B as if A served, whichever of them does. It is recorded, and promotes nothing."""
+    options = _run_options(mode, window_s, fresh=fresh)
+    with _gateway(url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, model)
+        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+        lineup = line_up_pair(gateway, deployment, reference, candidate)
+        with ExitStack() as engines:
+            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+    rendering.render_terminal(evaluation, _output())
+    return _exit_code(evaluation)
+
+
+@cli.command()
+@click.argument("source", metavar="MODEL")
+@click.option(
+    "--adapter",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A LoRA adapter's directory, to be fused in float first.",
+)
+@click.option("--bits", "widths", metavar="4,5,6,8", default="4,5,6,8", show_default=True, help="The widths to build.")
+@click.option("--group-size", type=click.Choice(GROUP_SIZES), default=64, show_default=True)
+@_suite_option
+@_tag_option
+@_require_option
+@_advise_option
+@_mode_option
+@_window_option
+@_fresh_option
+@_model_option
+@_gateway_option
+def sweep(  # noqa: PLR0913 - one argument an option, as click passes them
+    *,
+    source: str,
+    adapter: Path | None,
+    widths: str,
+    group_size: int,
+    suite: str | None,
+    tag: str | None,
+    required: tuple[str, ...],
+    advisory: tuple[str, ...],
+    mode: str | None,
+    window_s: float | None,
+    fresh: bool,
+    model: str | None,
+    url: str,
+) -> ExitCode:
+    """Build a model at several widths, judge all against the incumbent, and say which to keep."""
+    bits = read_widths(widths)
+    options = _run_options(mode, window_s, fresh=fresh)
+    with _gateway(url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, model)
+        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+        builds = build_widths(gateway, source, bits, adapter=adapter, group_size=group_size, note=progress.note)
+        lineup = without_incumbent(line_up(gateway, deployment, [build.path for build in builds]), progress)
+        with ExitStack() as engines:
+            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+        _print_sweep(gateway, evaluation, builds)
+    return _exit_code(evaluation)
 
 
 @cli.command()
@@ -139,6 +305,20 @@ def rollback(*, model: str | None, url: str, cut_streams: bool) -> ExitCode:
     with _gateway(url) as gateway:
         deployment = find_deployment(gateway, model)
         click.echo(f"{deployment.model} is back on {roll_back(gateway, deployment, cut_streams=cut_streams)}")
+    return ExitCode.PASSED
+
+
+@cli.command()
+@click.argument("variant", metavar="VARIANT")
+@click.option("--yes", "confirmed", is_flag=True, help="Remove the files; without it they are listed.")
+@_gateway_option
+def archive(*, variant: str, confirmed: bool, url: str) -> ExitCode:
+    """List the files of a variant that nothing needs any more; with --yes, remove them.
+
+    Never an incumbent's, nor those that a rollback would go back to. The variant stays in history and reports.
+    """
+    with _gateway(url) as gateway:
+        archive_variant(gateway, variant, confirmed=confirmed)
     return ExitCode.PASSED
 
 
@@ -158,7 +338,7 @@ def history(*, model: str | None, url: str) -> ExitCode:
 @cli.command()
 @click.argument("evaluation_id", metavar="ID", required=False)
 @click.option("--recorded", "recorded_suite", metavar="SUITE", help="A suite's recorded figures, by name or path.")
-@click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True)
+@click.option("--format", "form", type=click.Choice(sorted(_FORMATS)), default="md", show_default=True)
 @_gateway_option
 def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, url: str) -> ExitCode:
     """Print a recorded evaluation, or the figures that a suite carries from before."""
@@ -172,11 +352,12 @@ def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, 
         raise UsageError("give the ID of an evaluation (`canary history` lists them), or --recorded SUITE")
     with _gateway(url) as gateway:
         evaluation = find_evaluation(gateway, evaluation_id)
-    click.echo(rendering.render_json(evaluation) if form == "json" else rendering.render_markdown(evaluation))
+    click.echo(_FORMATS[form](evaluation))
     return ExitCode.PASSED
 
 
 cli.add_command(judge_command)
+cli.add_command(selftest_command)
 cli.add_command(suite_commands)
 
 
@@ -230,10 +411,41 @@ def _suite_for(deployment: Deployment, suite: str | None, tag: str | None) -> Su
     return load_suite(suite or gate.suite, search_path=default_search_path(os.environ), tag=chosen_tag)
 
 
+def _run_options(mode: str | None, window_s: float | None, *, fresh: bool) -> RunOptions:
+    return RunOptions(
+        mode=None if mode is None else Mode(mode),
+        window_s=window_s,
+        log_directory=default_log_directory(os.environ),
+        fresh=fresh,
+    )
+
+
 def _exit_code(evaluation: Evaluation) -> ExitCode:
     """Return 0 where at least one candidate passed, else the worst outcome's status."""
     outcomes = [judgement.verdict.outcome for judgement in evaluation.judgements]
     return ExitCode.of(Outcome.PASSED if Outcome.PASSED in outcomes else worst(outcomes))
+
+
+def _print_sweep(gateway: GatewayClient, evaluation: Evaluation, builds: Sequence[BuildView]) -> None:
+    """Print the report, what each width costs, and what to do next."""
+    output, known = _output(), gateway.builds()
+    rendering.render_terminal(evaluation, output)
+    print_table(pareto_table(evaluation, twice_quantised=is_twice_quantised(builds, known)), output)
+    click.echo()
+    winner = choose_winner(evaluation)
+    if winner is None:
+        click.echo("Winner: none.")
+    else:
+        click.echo(f"Winner: {winner.variant.reference}. To have it serve:")
+        click.echo(f"  canary promote {winner.variant.reference} --for {evaluation.model}")
+    if unwanted := to_archive(evaluation, builds):
+        click.echo("Failed, or another is better in everything. To free the disk:")
+        for reference in unwanted:
+            click.echo(f"  canary archive {reference}")
+    if sources := float_sources(evaluation, builds, known, gateway.variants()):
+        click.echo("In float, and needed only to measure fidelity and to build further widths:")
+        for reference in sources:
+            click.echo(f"  canary archive {reference}")
 
 
 def _print_fates(fates: Sequence[CandidateFate]) -> None:

@@ -2,6 +2,8 @@
 
 import time
 import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from threading import Event
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,19 +14,27 @@ import stamina
 from canary.errors import GatewayRefused, GatewayUnavailable, UsageError
 from canary.stream import StreamBroken, StreamRefused, read_completion
 from gateway.contracts.admin import (
+    ArchiveView,
     EngineView,
     EvaluationSummary,
     LoadRequest,
+    LoanRequest,
+    LoanView,
     PromotionRequest,
     PromotionView,
     RegisterVariant,
     VariantView,
 )
+from gateway.contracts.builds import BuildRequest, BuildView
 from gateway.contracts.chat import ChatRequest, ErrorBody, ErrorObject
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.digests import parse_reference
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Completion, ErrorCause, Evaluation, TrialError
+from gateway.contracts.host import Host
+from gateway.contracts.scoring import ScoreRequest, ScoreView
+from gateway.contracts.status import StatusView
+from gateway.contracts.tokens import TokenizeRequest, TokenizeView
 from gateway.contracts.variants import Variant
 
 T = TypeVar("T")
@@ -56,6 +66,10 @@ CANDIDATE_CODES = frozenset(
 
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 _KEY_STATUSES = frozenset({401, 403})
+
+
+class GaveUp(Exception):
+    """Whoever asked for a trial wants it no more."""
 
 
 class _AttemptFailed(Exception):
@@ -114,11 +128,23 @@ class GatewayClient:
     def variant(self, reference: str) -> VariantView:
         return self._get(f"/admin/variants/{_quoted(reference)}", VariantView)
 
+    def archive(self, reference: str, *, dry_run: bool) -> ArchiveView:
+        """Have a variant's files removed, or be told which would go."""
+        query = {"dry_run": "true" if dry_run else "false"}
+        return self._decoded(self._send("DELETE", f"/admin/variants/{_quoted(reference)}", query=query), ArchiveView)
+
     def variants(self) -> tuple[VariantView, ...]:
         return self._get("/admin/variants", tuple[VariantView, ...])
 
     def engines(self) -> tuple[EngineView, ...]:
         return self._get("/admin/engines", tuple[EngineView, ...])
+
+    def status(self) -> StatusView:
+        return self._get("/admin/status", StatusView)
+
+    def host(self) -> Host:
+        """Describe the machine that the engines run on, as it is now."""
+        return self._get("/admin/host", Host)
 
     def load_engine(self, reference: str) -> EngineView:
         """Load what a variant needs and return when it is ready; at once where it is."""
@@ -126,6 +152,33 @@ class GatewayClient:
 
     def unload_engine(self, reference: str) -> None:
         self._answered(self._send("DELETE", f"/admin/engines/{_quoted(reference)}"))
+
+    def borrow(self, request: LoanRequest) -> LoanView:
+        """Have the candidate's engine loaded in the incumbent's place, and return when it is ready."""
+        return self._post("/admin/loans", request, LoanView)
+
+    def give_back(self) -> None:
+        """End the loan, if there is one, and return when the incumbent serves again."""
+        self._answered(self._send("DELETE", "/admin/loans"))
+
+    def score(self, request: ScoreRequest) -> ScoreView:
+        return self._post("/admin/score", request, ScoreView)
+
+    def tokenize(self, request: TokenizeRequest, variant: Variant) -> TokenizeView:
+        """Have the request rendered and tokenised by `variant`."""
+        return self._post("/tokenize", request, TokenizeView, headers={VARIANT_HEADER: variant.reference})
+
+    def start_build(self, request: BuildRequest) -> BuildView:
+        return self._post("/admin/builds", request, BuildView)
+
+    def builds(self) -> tuple[BuildView, ...]:
+        return self._get("/admin/builds", tuple[BuildView, ...])
+
+    def build(self, build_id: str) -> BuildView:
+        return self._get(f"/admin/builds/{_quoted(build_id)}", BuildView)
+
+    def cancel_build(self, build_id: str) -> BuildView:
+        return self._decoded(self._send("DELETE", f"/admin/builds/{_quoted(build_id)}"), BuildView)
 
     def record(self, evaluation: Evaluation) -> EvaluationSummary:
         return self._post("/admin/evaluations", evaluation, EvaluationSummary)
@@ -143,12 +196,13 @@ class GatewayClient:
         return self._get("/admin/promotions", tuple[Promotion, ...], model=model)
 
     def complete(
-        self, request: ChatRequest, variant: Variant, *, prefix_cache: bool = False
+        self, request: ChatRequest, variant: Variant, *, prefix_cache: bool = False, given_up: Event | None = None
     ) -> Completion | TrialError:
         """Run one trial: a streamed chat request that is pinned to `variant`.
 
         Without `prefix_cache` it neither takes nor leaves KV, so that a prompt costs the same whoever had it before.
         What the infrastructure does wrong is tried again, up to `ATTEMPTS` times; an error of the variant is a result.
+        Raises GaveUp with the next event of the stream where `given_up` is set.
         """
         headers = {
             VARIANT_HEADER: variant.reference,
@@ -158,14 +212,16 @@ class GatewayClient:
         try:
             for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS, timeout=None, wait_initial=0.5):
                 with attempt:
-                    return self._attempt(request, headers, variant)
+                    return self._attempt(request, headers, variant, given_up)
         except _AttemptFailed as error:
             return error.trial_error
         except httpx.ConnectError as error:
             raise self._unavailable() from error
         raise AssertionError("stamina either returns, or raises the last error")
 
-    def _attempt(self, request: ChatRequest, headers: dict[str, str], variant: Variant) -> Completion:
+    def _attempt(
+        self, request: ChatRequest, headers: dict[str, str], variant: Variant, given_up: Event | None
+    ) -> Completion:
         body = msgspec.json.encode(request)
         timeout = httpx.Timeout(TOKEN_LIMIT_S, connect=CONNECT_LIMIT_S)
         started_s = time.perf_counter()
@@ -177,9 +233,8 @@ class GatewayClient:
                     response.read()
                     raise self._attempt_failed(response)
                 self._check_answered_by(response, variant)
-                return read_completion(
-                    response.iter_lines(), started_s=started_s, clock=time.perf_counter, limit_s=TRIAL_LIMIT_S
-                )
+                lines = _until(given_up, response.iter_lines()) if given_up is not None else response.iter_lines()
+                return read_completion(lines, started_s=started_s, clock=time.perf_counter, limit_s=TRIAL_LIMIT_S)
         except StreamRefused as error:
             code = error.error.code
             raise _AttemptFailed(code, error.error.message, again=code != ErrorCode.INTERNAL_ERROR) from error
@@ -217,18 +272,25 @@ class GatewayClient:
     def _get(self, path: str, kind: type[T], **query: str) -> T:
         return self._decoded(self._send("GET", path, query=query), kind)
 
-    def _post(self, path: str, body: msgspec.Struct, kind: type[T]) -> T:
-        return self._decoded(self._send("POST", path, body=body), kind)
+    def _post(self, path: str, body: msgspec.Struct, kind: type[T], *, headers: Mapping[str, str] | None = None) -> T:
+        return self._decoded(self._send("POST", path, body=body, headers=headers), kind)
 
     def _send(
-        self, method: str, path: str, *, body: msgspec.Struct | None = None, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: msgspec.Struct | None = None,
+        query: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
+        kind = {} if body is None else {"content-type": "application/json"}
         try:
             return self._http.request(
                 method,
                 path,
                 content=None if body is None else msgspec.json.encode(body),
-                headers={} if body is None else {"content-type": "application/json"},
+                headers={**kind, **(headers or {})},
                 params=query,
             )
         except httpx.ReadTimeout as error:
@@ -257,6 +319,13 @@ class GatewayClient:
 
     def _key_refused(self, error: ErrorObject) -> GatewayUnavailable:
         return GatewayUnavailable(f"{self.url} refuses the key: {error.message} (set GATEWAY_API_KEY)")
+
+
+def _until(given_up: Event, lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if given_up.is_set():
+            raise GaveUp
+        yield line
 
 
 def _quoted(part: str) -> str:

@@ -4,9 +4,11 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
+import msgspec
 import psutil
 
-from gateway.contracts.evaluations import Environment
+from gateway.contracts.evaluations import Environment, Evaluation
+from gateway.contracts.host import HostRecord
 
 _PACKAGES = ("gateway-canary", "mlx", "mlx-lm", "numpy", "scipy", "google-re2")
 
@@ -19,6 +21,12 @@ def read_environment() -> Environment:
         memory_bytes=psutil.virtual_memory().total,
         versions={"python": platform.python_version()} | _installed_versions(),
     )
+
+
+def with_host(evaluation: Evaluation, host: HostRecord) -> Evaluation:
+    """Return the record with the machine that its engines ran on."""
+    environment = msgspec.structs.replace(evaluation.environment, host=host)
+    return msgspec.structs.replace(evaluation, environment=environment)
 
 
 def _installed_versions() -> dict[str, str]:

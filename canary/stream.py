@@ -59,6 +59,7 @@ def read_completion(
         finish_reason=finish_reason,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.prompt_tokens_details.cached_tokens,
         # An answer without text has its first token where it ends.
         time_to_first_token_s=(last_s if first_s is None else first_s) - started_s,
         generation_time_s=last_s - started_s,

@@ -2,26 +2,37 @@
 
 import enum
 import itertools
+import os
 import secrets
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from canary.awake import kept_awake
 from canary.client import GatewayClient
-from canary.environment import read_environment
-from canary.errors import CanaryError, GatewayRefused, GatewayUnavailable, PromotionFailed, UsageError
-from canary.judge import judge, stopped
-from canary.runner import plan_trials, run_trials, warm_up
+from canary.earlier import earlier_trials, run_key
+from canary.environment import read_environment, with_host
+from canary.errors import GatewayRefused, GatewayUnavailable, PromotionFailed, UsageError
+from canary.in_turn import BLOCKS, run_in_turn
+from canary.judge import FIDELITY, Standing, judge, rejected, standings, stopped
+from canary.phases.apart import measure_apart
+from canary.phases.fidelity import with_fidelity
+from canary.phases.latency import planned_latency
+from canary.report.systems import labels_of
+from canary.runner import Pace, PlannedTrial, Trier, plan_trials, run_trials, trials_at_once
+from canary.stage import InTurn, Lineup, Stage, set_stage
 from canary.suite import Suite, with_heldout
+from canary.trial_log import TrialLog
 from canary.winner import choose_winner
 from gateway.contracts.admin import EngineView, PromotionRequest, VariantView
 from gateway.contracts.deployments import Deployment, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
-from gateway.contracts.evaluations import Evaluation, Judgement, Outcome, Role, System, Trial
+from gateway.contracts.evaluations import Evaluation, Judgement, Mode, Outcome, Role, System, Trial
+from gateway.contracts.host import Host, HostRecord
 
 _USAGE_CODES = frozenset({ErrorCode.MODEL_UNREADABLE, ErrorCode.VARIANT_NOT_FOUND, ErrorCode.MODEL_NOT_FOUND})
 
@@ -31,13 +42,20 @@ class Progress(Protocol):
 
     def on_trial(self, trial: Trial, total: int) -> None: ...
 
+    def on_case(self, standings: Mapping[str, Standing]) -> None: ...
 
-class Lineup(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is judged against whom."""
 
-    deployment: Deployment
-    incumbent: VariantView
-    candidates: tuple[VariantView, ...]
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is carried out; the defaults are those of the command line, but for the log."""
+
+    mode: Mode | None = None
+    """None: beside each other where they fit, else in turn."""
+    window_s: float | None = None
+    """Of one loan of the memory; None takes the mode's default."""
+    log_directory: Path | None = None
+    """Where the trials are kept until the run is recorded; None keeps none."""
+    fresh: bool = False
+    """Start over, and take no trial of an earlier run."""
 
 
 class Fate(enum.StrEnum):
@@ -55,46 +73,117 @@ class CandidateFate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    gateway: GatewayClient, lineup: Lineup, suite: Suite, *, engines: ExitStack, progress: Progress
+    gateway: GatewayClient,
+    lineup: Lineup,
+    suite: Suite,
+    *,
+    engines: ExitStack,
+    progress: Progress,
+    options: RunOptions | None = None,
 ) -> Evaluation:
     """Judge the candidates against the incumbent, record the Evaluation and return it.
 
-    Candidates that this loads stay loaded until `engines` closes, which unloads all but the one that serves by then.
+    What this loads stays loaded until `engines` closes, which unloads all but the one that serves by then.
     """
+    options = options or RunOptions()
+    awake = engines.enter_context(kept_awake(gateway.url))
+    loaded_before = {engine.engine_digest for engine in gateway.engines()}
     suite = _with_heldout(gateway, lineup, suite, progress)
-    incumbent = _load(gateway, lineup.incumbent, Role.INCUMBENT, lineup, engines=engines, progress=progress)
-    candidates = [
-        _load(gateway, candidate, Role.CANDIDATE, lineup, engines=engines, progress=progress)
-        for candidate in lineup.candidates
-    ]
-    systems = (incumbent, *candidates)
-
-    plan = plan_trials(suite, systems)
-    progress.note(f"Running {len(suite.cases)} cases of {suite.manifest.name} on {len(systems)} systems.")
-    model = lineup.deployment.model
-    warm_up(gateway, plan, suite, model=model)
-    empty = _empty_record(lineup, suite, systems)
-
-    def settled(trials: Sequence[Trial]) -> tuple[System, ...]:
-        have_stopped = stopped(msgspec.structs.replace(empty, trials=tuple(trials)))
-        if all(have_stopped):
-            return systems
-        return tuple(itertools.compress(candidates, have_stopped))
-
-    trials = run_trials(gateway, plan, suite, model=model, on_trial=progress.on_trial, settled=settled)
-    measured = msgspec.structs.replace(empty, trials=tuple(trials))
-    now = datetime.now(UTC)
-    evaluation = msgspec.structs.replace(
-        measured,
-        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-        created_at=now.isoformat(timespec="seconds"),
-        judgements=judge(measured),
+    stage = set_stage(
+        gateway, lineup, mode=options.mode, window_s=options.window_s, engines=engines, note=progress.note
     )
-    gateway.record(evaluation)
+    systems = tuple(
+        _system(view, stage.engine(position), Role.CANDIDATE if position else Role.INCUMBENT)
+        for position, view in enumerate(lineup.views)
+    )
+    host = gateway.host()
+    empty = _empty_record(lineup, suite, systems, stage.mode)
+    empty = with_fidelity(gateway, empty, suite, environ=os.environ, bring=stage.bring, note=progress.note)
+    with _trier(gateway, lineup, suite, empty, host, options=options, note=progress.note) as trier:
+        tried = msgspec.structs.replace(empty, trials=_trials(gateway, trier, empty, suite, stage, progress))
+        loaded = frozenset(system.variant.engine.digest for system in systems) - loaded_before
+        if isinstance(stage, InTurn):
+            loaded = frozenset[str]()  # what has the memory on loan is unloaded by its end alone
+        measured = with_host(
+            measure_apart(gateway, tried, suite, loaded=loaded, bring=stage.bring, note=progress.note),
+            HostRecord(start=host, end=gateway.host(), kept_awake_by=awake.by),
+        )
+        now = datetime.now(UTC)
+        evaluation = msgspec.structs.replace(
+            measured,
+            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+            created_at=now.isoformat(timespec="seconds"),
+            judgements=judge(measured),
+        )
+        gateway.record(evaluation)
+        trier.forget()
     return evaluation
 
 
-def _empty_record(lineup: Lineup, suite: Suite, systems: tuple[System, ...]) -> Evaluation:
+def _trials(
+    gateway: GatewayClient, trier: Trier, empty: Evaluation, suite: Suite, stage: Stage, progress: Progress
+) -> tuple[Trial, ...]:
+    """Run the trials, and no more of a candidate once the judge's rule has stopped for it."""
+    plan = _worth_running(plan_trials(suite, empty.systems), empty)
+    progress.note(f"Running {len(plan)} trials of {suite.manifest.name}, {len(suite.cases)} cases.")
+    labels = labels_of(empty.systems)[1:]
+
+    def settled(trials: Sequence[Trial]) -> frozenset[int]:
+        so_far = msgspec.structs.replace(empty, trials=tuple(trials))
+        stand = zip(labels, standings(so_far), strict=True)
+        progress.on_case({label: standing for label, standing in stand if standing is not None})
+        have_stopped = stopped(so_far)
+        over = frozenset(itertools.compress(itertools.count(1), have_stopped))
+        return over | {0} if all(have_stopped) else over
+
+    pace = Pace(gateway, trials_at_once(suite, empty.systems, gateway.engines()))
+    if isinstance(stage, InTurn):
+        blocks = 1 if suite.manifest.profile == "seed" else BLOCKS  # each costs two loads of every system
+        return run_in_turn(
+            trier, plan, stage=stage, blocks=blocks, pace=pace, on_trial=progress.on_trial, settled=settled
+        )
+    trier.warm_up(plan)
+    return tuple(run_trials(trier, plan, on_trial=progress.on_trial, settled=settled, pace=pace))
+
+
+@contextmanager
+def _trier(
+    gateway: GatewayClient,
+    lineup: Lineup,
+    suite: Suite,
+    empty: Evaluation,
+    host: Host,
+    *,
+    options: RunOptions,
+    note: Callable[[str], None],
+) -> Generator[Trier]:
+    """Yield what tries, with the trials that there are already: of this run if it was killed, and of earlier ones."""
+    now = datetime.now(UTC)
+    max_age_s = lineup.deployment.gate.max_age_s
+    earlier = {} if options.fresh else earlier_trials(gateway, empty, suite, host, max_age_s=max_age_s, now=now)
+    if earlier:
+        note(f"{len(earlier)} trials of the incumbent are taken from earlier evaluations (--fresh runs them again).")
+    with ExitStack() as stack:
+        log = None
+        if options.log_directory is not None:
+            key = run_key(gateway.url, empty, host)
+            log = stack.enter_context(
+                TrialLog(options.log_directory, key, max_age_s=max_age_s, now_s=now.timestamp(), fresh=options.fresh)
+            )
+            if log.kept:
+                note(f"Going on with {len(log.kept)} trials of a run that was broken off (--fresh starts over).")
+        yield Trier(gateway, suite, model=lineup.deployment.model, earlier=earlier, log=log)
+
+
+def _worth_running(plan: Sequence[PlannedTrial], record: Evaluation) -> tuple[PlannedTrial, ...]:
+    """Leave out the candidates whose builds are shown to be broken; where that leaves none, there is nothing to run."""
+    broken = rejected(record)
+    if all(system.variant.digest in broken for system in record.candidates):
+        return ()
+    return tuple(planned for planned in plan if planned.system.variant.digest not in broken)
+
+
+def _empty_record(lineup: Lineup, suite: Suite, systems: tuple[System, ...], mode: Mode) -> Evaluation:
     """Return the record of the run as it stands before its first trial; it gets its name when it has ended."""
     return Evaluation(
         id="",
@@ -111,6 +200,9 @@ def _empty_record(lineup: Lineup, suite: Suite, systems: tuple[System, ...]) -> 
         systems=systems,
         trials=(),
         judgements=(),
+        latency=planned_latency(suite),
+        mode=mode,
+        compared_while=None if lineup.is_served(0) else lineup.deployment.incumbent,
     )
 
 
@@ -133,6 +225,13 @@ def line_up(gateway: GatewayClient, deployment: Deployment, sources: Sequence[st
             raise UsageError(f"{source} and {seen[candidate.digest]} are one variant, {candidate.reference}: give one")
         seen[candidate.digest] = source
     return Lineup(deployment=deployment, incumbent=gateway.variant(deployment.incumbent), candidates=candidates)
+
+
+def line_up_pair(gateway: GatewayClient, deployment: Deployment, reference: str, candidate: str) -> Lineup:
+    """Give the incumbent's role to a variant that need not serve, against which the other is judged."""
+    return Lineup(
+        deployment=deployment, incumbent=register(gateway, reference), candidates=(register(gateway, candidate),)
+    )
 
 
 def without_incumbent(lineup: Lineup, progress: Progress) -> Lineup:
@@ -244,19 +343,7 @@ def _request_promotion(gateway: GatewayClient, request: PromotionRequest) -> str
     return None
 
 
-def _load(
-    gateway: GatewayClient, view: VariantView, role: Role, lineup: Lineup, *, engines: ExitStack, progress: Progress
-) -> System:
-    loaded_before = view.variant.engine.digest in {engine.engine_digest for engine in gateway.engines()}
-    if not loaded_before:
-        progress.note(f"Loading {view.reference}.")
-    engine = gateway.load_engine(view.reference)
-    if not loaded_before and role is Role.CANDIDATE:
-        engines.callback(_unload, gateway, view, lineup.deployment.model, progress)
-    return _system(view, role, engine)
-
-
-def _system(view: VariantView, role: Role, engine: EngineView) -> System:
+def _system(view: VariantView, engine: EngineView, role: Role) -> System:
     if engine.load_time_s is None or engine.active_after_load_bytes is None:
         message = f"the engine of {view.reference} is {engine.state}: {engine.detail}"
         raise GatewayRefused(message, code=ErrorCode.NOT_READY, status=200)
@@ -272,17 +359,10 @@ def _system(view: VariantView, role: Role, engine: EngineView) -> System:
     )
 
 
-def _unload(gateway: GatewayClient, view: VariantView, model: str, progress: Progress) -> None:
-    """Give the memory back unless the variant serves by now; a failure here must not hide how the run ended."""
-    try:
-        if gateway.deployment(model).incumbent != view.digest:
-            gateway.unload_engine(view.reference)
-    except CanaryError as error:
-        progress.note(f"{view.reference} stays loaded: {error}")
-
-
 def _reasons(judgement: Judgement) -> tuple[str, ...]:
     """Return the reasons of the criteria that decided, each under its name."""
+    if judgement.fidelity is not None and judgement.fidelity.rejected:
+        return tuple(f"{FIDELITY}: {finding}" for finding in judgement.fidelity.findings)
     decided_by = judgement.verdict.decided_by
     return tuple(
         f"{result.criterion.name}: {result.reason}"

@@ -21,7 +21,12 @@ def clean_up(state_dir: Path) -> None:
     """End orphaned engines and remove half-built models. Blocks, and raises nothing: it is no reason not to start."""
     for pid in Leftovers(state_dir).end():
         _log.warning("orphaned_engine_killed", pid=pid)
-    for directory in _half_built(state_dir / "models"):
+    remove_half_built(state_dir / "models")
+
+
+def remove_half_built(models: Path) -> None:
+    """Remove what jobs have left that were killed. Blocks, and raises nothing."""
+    for directory in _half_built(models):
         shutil.rmtree(directory, ignore_errors=True)
         _log.info("half_built_model_removed", path=str(directory))
 

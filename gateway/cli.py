@@ -14,6 +14,7 @@ from gateway.demo import run_demo
 from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
 from gateway.errors import GatewayError
 from gateway.fleet.blas import INSTALL_HINT
+from gateway.keys_cli import keys_command
 from gateway.quantization import quantize_model
 from gateway.registry import Registry
 from gateway.server import blas_of, serve
@@ -98,6 +99,7 @@ def quantize(model: str, bits: str, group_size: int, out: Path) -> None:
 
 cli.add_command(status_command)
 cli.add_command(engines_command)
+cli.add_command(keys_command)
 
 
 def main() -> None:

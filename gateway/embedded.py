@@ -27,16 +27,11 @@ async def embedded_builds(bits: tuple[int, ...], *, state_dir: Path, on_progress
     They lie under `<state>/models/<digest of the file>`, so that a new release of the package is built anew.
     Raises StartError with the remedy where the package is absent.
     """
-    gguf = _gguf()
-    digest = await asyncio.to_thread(_file_digest, gguf)
-    home = state_dir / "models" / f"{short(digest)}-v{CONVERSION_VERSION}"
+    home = await _home(state_dir)
     builds = {width: home / f"{MODEL_NAME}-{width}bit" for width in bits}
     missing = tuple(width for width in bits if not builds[width].exists())
     if missing:
-        base = home / f"{MODEL_NAME}-float16"
-        if not base.exists():
-            order = ConvertRequest(gguf=str(gguf), out=str(base))
-            await run_job("gateway.engine.convert", order, on_progress=on_progress, timeout_s=_JOB_TIMEOUT_S)
+        base = await embedded_base(state_dir=state_dir, on_progress=on_progress)
         order = QuantizeRequest(
             model=str(base),
             bits=missing,  # pyright: ignore[reportArgumentType] - the job's own validation says which widths there are
@@ -44,6 +39,20 @@ async def embedded_builds(bits: tuple[int, ...], *, state_dir: Path, on_progress
         )
         await run_job("gateway.engine.quantize", order, on_progress=on_progress, timeout_s=_JOB_TIMEOUT_S)
     return builds
+
+
+async def embedded_base(*, state_dir: Path, on_progress: OnProgress) -> Path:
+    """Return the directory of the model in float16, converted where it is not there yet. Raises as above."""
+    base = (await _home(state_dir)) / f"{MODEL_NAME}-float16"
+    if not base.exists():
+        order = ConvertRequest(gguf=str(_gguf()), out=str(base))
+        await run_job("gateway.engine.convert", order, on_progress=on_progress, timeout_s=_JOB_TIMEOUT_S)
+    return base
+
+
+async def _home(state_dir: Path) -> Path:
+    digest = await asyncio.to_thread(_file_digest, _gguf())
+    return state_dir / "models" / f"{short(digest)}-v{CONVERSION_VERSION}"
 
 
 def _gguf() -> Path:

@@ -8,6 +8,7 @@
     |   +-- NotFound            no such route, model, variant, deployment, evaluation
     +-- UnavailableError        the same request may succeed later; carries `retry_after_s`
     |   +-- QueueFull
+    |   +-- RateLimited         over a limit of the caller's key
     |   +-- NotReady            starting, restarting, shutting down
     |   +-- MemoryPressure      it does not fit beside what is loaded
     |   +-- SwapAbandoned       the old engine's answers did not end in time, or its memory did not come back
@@ -74,6 +75,16 @@ class UnavailableError(GatewayError):
 
 class QueueFull(UnavailableError):
     default_code = ErrorCode.QUEUE_FULL
+
+
+class RateLimited(UnavailableError):
+    """`limited` is `requests` or `tokens`, which OpenAI says in the error's `type`."""
+
+    default_code = ErrorCode.RATE_LIMIT_EXCEEDED
+
+    def __init__(self, message: str, *, limited: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limited = limited
 
 
 class NotReady(UnavailableError):

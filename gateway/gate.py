@@ -7,22 +7,25 @@ from gateway.contracts.deployments import Deployment, GatePolicy
 from gateway.contracts.digests import short
 from gateway.contracts.evaluations import Criterion, Evaluation, Judgement, Outcome, Rule
 from gateway.contracts.heldout import HELDOUT_TAG, HeldoutDraw, draw_digest, heldout_seed
+from gateway.contracts.host import Host
 
 CLOCK_SKEW_S = 60.0
 """Two machines' clocks may be this far apart: an Evaluation may come from that much in the future."""
 
 
 def refusals(
-    evaluation: Evaluation, *, candidate_digest: str, deployment: Deployment, now: datetime
+    evaluation: Evaluation, *, candidate_digest: str, deployment: Deployment, now: datetime, host: Host | None = None
 ) -> tuple[str, ...]:
     """Return why this Evaluation does not promote the candidate, readable; empty means that it may.
 
-    Recomputes the verdict from the recorded trials, which imports numpy and scipy: call it off the event loop.
+    `host` is this machine. Recomputes the verdict from the recorded trials, which imports numpy and scipy: call it off
+    the event loop.
     """
     return (
         *_against_deployment(evaluation, candidate_digest, deployment),
         *_against_policy(evaluation, deployment.gate),
         *_against_draw(evaluation, deployment.gate),
+        *_against_host(evaluation, host),
         *_against_age(evaluation, deployment.gate, now),
         *_against_verdict(evaluation, candidate_digest),
     )
@@ -40,6 +43,8 @@ def _against_deployment(evaluation: Evaluation, candidate_digest: str, deploymen
             f"the evaluation was made against {evaluation.incumbent.variant.reference}, and the incumbent is now"
             f" {short(deployment.incumbent)}"
         )
+    if evaluation.compared_while is not None:
+        yield "the evaluation compares two variants, whichever of them serves, and so promotes nothing"
     if evaluation.deployment_revision != deployment.revision:
         yield (
             f"the evaluation was made at revision {evaluation.deployment_revision} of the deployment, which is now at"
@@ -88,6 +93,20 @@ def _against_draw(evaluation: Evaluation, gate: GatePolicy) -> Iterator[str]:
 
 def _seed_of(evaluation: Evaluation, draw: HeldoutDraw) -> int:
     return heldout_seed(evaluation.suite.digest, evaluation.incumbent.variant.digest, draw.campaign)
+
+
+def _against_host(evaluation: Evaluation, host: Host | None) -> Iterator[str]:
+    """Times and memory hold for the machine that they were measured on. A record from before it was kept is let be."""
+    measured = evaluation.environment.host
+    if host is None or measured is None:
+        return
+    if measured.start.digest != measured.end.digest:
+        yield "the evaluation began on one machine and ended on another"
+    elif measured.start.digest != host.digest:
+        yield (
+            f"the evaluation was made on another machine ({measured.start.chip}, {measured.start.os_version}, "
+            f"{measured.start.memory_bytes:,} bytes with a limit of {measured.start.limit_bytes:,}): repeat it here"
+        )
 
 
 def _against_age(evaluation: Evaluation, gate: GatePolicy, now: datetime) -> Iterator[str]:
@@ -149,7 +168,8 @@ def _shortcoming(demanded: Criterion, criteria: tuple[Criterion, ...]) -> str | 
 
 
 def _subject(criterion: Criterion) -> tuple[object, ...]:
-    return criterion.metric, criterion.statistic, criterion.rule, criterion.category
+    concurrency = criterion.concurrency or 1
+    return criterion.metric, criterion.statistic, criterion.rule, criterion.category, criterion.tag, concurrency
 
 
 def _as_strict(found: Criterion, demanded: Criterion) -> bool:

@@ -9,17 +9,20 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from gateway.archive import require_files
 from gateway.contracts.admin import PromotionRequest, PromotionView, VariantView
 from gateway.contracts.chat import ChatRequest
 from gateway.contracts.deployments import Deployment, Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.host import Host
 from gateway.contracts.messages import ChatMessage
 from gateway.contracts.variants import EngineSpec, Variant
 from gateway.errors import GatewayError, InvalidRequest, NotReady, PromotionRefused, RevisionConflict
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.swap import Order, Swap, SwapPoint, vacate
 from gateway.gate import refusals
+from gateway.host import read_host
 from gateway.read_back import check_loaded
 from gateway.registry import Registry
 from gateway.settings import SwapSettings
@@ -62,7 +65,8 @@ class Promotions:
         self._settings = settings
         self._metrics = metrics
         self._at = at
-        self._one_at_a_time = asyncio.Lock()
+        self.one_at_a_time = asyncio.Lock()
+        """Held while engines are exchanged, whatever for."""
         self._tasks: set[asyncio.Task[PromotionView]] = set()
 
     async def run(self, body: PromotionRequest) -> PromotionView:
@@ -78,12 +82,12 @@ class Promotions:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():
-                raise _shutting_down() from None
+                raise shutting_down() from None
             raise
 
     async def unload(self, spec: EngineSpec, *, check: Callable[[], None]) -> None:
         """Unload an engine that serves nothing; `check` raises where it does, at the moment when it is asked."""
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             check()
             await vacate(self._fleet, spec, self._settings)
 
@@ -99,7 +103,7 @@ class Promotions:
             await asyncio.wait(self._tasks)
 
     async def _run(self, body: PromotionRequest) -> PromotionView:
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             kind = _kind(body)
             deployment = await self._registry.deployment(body.model)
             if body.expected_revision != deployment.revision:
@@ -111,17 +115,18 @@ class Promotions:
             evaluation = await self._registry.evaluation(body.evaluation_id) if body.evaluation_id else None
             # First here, so that nothing is loaded for a promotion that the gate refuses anyway; what counts is the
             # same check inside the registry's transaction.
-            await asyncio.to_thread(_check, kind, target, deployment, evaluation)
+            host = await read_host(self._fleet.memory.machine.limit_bytes)
+            await asyncio.to_thread(_check, kind, target, deployment, evaluation, host)
             async with self._recording_failure(body, target, kind):
-                done = await self._exchange(body, kind, target, evaluation)
+                done = await self._exchange(body, kind, target, evaluation, host)
             return await self._confirm(done, target, kind)
 
     async def _target(self, body: PromotionRequest, kind: PromotionKind) -> VariantView:
         if kind is PromotionKind.ROLLBACK:
-            return await self._registry.variant(await self._registry.previous_incumbent(body.model))
+            return require_files(await self._registry.variant(await self._registry.previous_incumbent(body.model)))
         if body.variant is None:
             raise InvalidRequest("variant is missing: name the candidate as name@digest.", param="variant")
-        return await self._registry.variant(body.variant)
+        return require_files(await self._registry.variant(body.variant))
 
     async def _exchange(
         self,
@@ -129,11 +134,12 @@ class Promotions:
         kind: PromotionKind,
         target: VariantView,
         evaluation: Evaluation | None,
+        host: Host,
     ) -> PromotionView:
         """Have the new engine ready, change the registry, and switch."""
 
         def check(current: Deployment, recorded: Evaluation | None) -> None:
-            _check(kind, target, current, recorded)
+            _check(kind, target, current, recorded, host)
             self._at(SwapPoint.COMMITTING)
 
         swap = Swap(self._fleet, self._order(body, target), self._settings, at=self._at)
@@ -164,7 +170,7 @@ class Promotions:
             served=others | {old.digest},
             old_stays=old.digest in others,
             cut_streams=body.cut_streams,
-            warm_up=_warm_up(target.variant),
+            warm_up=warm_up(target.variant),
             check=lambda engine: check_loaded(engine, target.variant.engine, self._registry),
         )
 
@@ -247,14 +253,14 @@ class Promotions:
         return promotion
 
 
-def _shutting_down() -> NotReady:
+def shutting_down() -> NotReady:
     return NotReady(
         "The gateway was shut down meanwhile; `canary history` says whether the change was made.",
         code=ErrorCode.SHUTTING_DOWN,
     )
 
 
-def _warm_up(variant: Variant) -> Submit:
+def warm_up(variant: Variant) -> Submit:
     """Return a request as a client of this Variant sends it, and as short as one can be."""
     request = ChatRequest(
         model="", messages=(ChatMessage(role="user", content="Hello"),), max_completion_tokens=_WARM_UP_TOKENS
@@ -281,7 +287,9 @@ def _kind(body: PromotionRequest) -> PromotionKind:
     return chosen[0]
 
 
-def _check(kind: PromotionKind, target: VariantView, deployment: Deployment, evaluation: Evaluation | None) -> None:
+def _check(
+    kind: PromotionKind, target: VariantView, deployment: Deployment, evaluation: Evaluation | None, host: Host
+) -> None:
     if target.digest == deployment.incumbent:
         raise PromotionRefused(f"{target.reference} is the incumbent of {deployment.model} already.")
     if kind is not PromotionKind.PROMOTE:
@@ -290,5 +298,5 @@ def _check(kind: PromotionKind, target: VariantView, deployment: Deployment, eva
         raise PromotionRefused("There is no such evaluation.")
     # The time of the check: a swap in between takes its own.
     now = datetime.now(UTC)
-    if reasons := refusals(evaluation, candidate_digest=target.digest, deployment=deployment, now=now):
+    if reasons := refusals(evaluation, candidate_digest=target.digest, deployment=deployment, now=now, host=host):
         raise PromotionRefused(f"The gate refuses {target.reference}: {'; '.join(reasons)}.")

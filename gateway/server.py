@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import socket
@@ -104,6 +105,7 @@ async def _serve(
             log_config=None,
             access_log=False,  # the canonical line of each request is ours
             server_header=False,
+            proxy_headers=False,  # nobody asks from where a request comes
             timeout_graceful_shutdown=math.ceil(drain_timeout_s + _LAST_WORDS_S),
         )
     )
@@ -137,6 +139,9 @@ async def _serve(
 
 async def _load(gateway: Gateway, url: str, when_ready: Callable[[str], Awaitable[None]] | None) -> None:
     await gateway.load_incumbents()
+    # What the start has made is there to stay: to look through it again and again holds every stream up.
+    gc.collect()
+    gc.freeze()
     _log.info("gateway_ready", url=url)
     if when_ready is not None:
         await when_ready(url)

@@ -13,12 +13,17 @@ import msgspec
 import structlog
 
 from gateway import routing
+from gateway.archive import Archive, require_files
+from gateway.builds import Builds
 from gateway.choices import Choices, OneChoice, choice_submit, run_choices
 from gateway.completions import completion_submits
 from gateway.contracts.admin import (
+    ArchiveView,
     EngineState,
     EngineView,
     EvaluationSummary,
+    LoanRequest,
+    LoanView,
     PromotionRequest,
     PromotionView,
     RegisterVariant,
@@ -39,7 +44,9 @@ from gateway.fleet.fleet import Fleet
 from gateway.fleet.generation import Generation, Terms
 from gateway.fleet.line import Claim, Rerouted
 from gateway.fleet.swap import SwapPoint
-from gateway.keys import KeyRing
+from gateway.issued_keys import IssuedKeys
+from gateway.keys import KeyRing, check_reach
+from gateway.loans import Loans
 from gateway.models import (
     HubRepository,
     OnProgress,
@@ -51,11 +58,12 @@ from gateway.models import (
 from gateway.models.fetch import fetch_repository
 from gateway.promotions import Promotions
 from gateway.registry import Registry
+from gateway.response_store import ResponseStore
 from gateway.scoring import check_request, score_message
 from gateway.settings import Settings
 from gateway.submission import submit_of
 from gateway.telemetry.metrics import Metrics
-from gateway.tokens import detokenize_message, tokenize_message
+from gateway.tokens import chat_message, detokenize_message, tokenize_message
 from gateway.wire import Detokenize, Submit, Tokenize, Tokenized
 
 _log = structlog.get_logger()
@@ -98,14 +106,28 @@ class Gateway:
         """`at_swap_point` is called at each point that a swap reaches."""
         self.settings = settings
         self.keys = keys
+        self.issued_keys = IssuedKeys(registry, keys)
         self.metrics = metrics
         self.fleet = Fleet(settings, environ=environ, on_failure=self._note_failure, metrics=metrics)
+        self.responses = ResponseStore(settings.responses)
+        self.builds = Builds(
+            Path(settings.state_dir), digest_cache=registry, known=self._known, check_room=self.fleet.check_room
+        )
         self._registry = registry
         self._environ = environ
         self._deployments: dict[str, Deployment] = {}
         self._variants: dict[str, VariantView] = {}
         self._promotions = Promotions(
             registry, self.fleet, self, settings=settings.swap, metrics=metrics, at=at_swap_point
+        )
+        self._loans = Loans(self.fleet, self, self._promotions, settings=settings.swap, at=at_swap_point)
+        self._archive = Archive(
+            registry,
+            is_loaded=lambda spec: self.fleet.find(spec) is not None,
+            incumbents=self.incumbents,
+            one_at_a_time=self._promotions.one_at_a_time,
+            settings=settings.archive,
+            state_dir=Path(settings.state_dir),
         )
         self._request_numbers = itertools.count(1)
         self._closing = False
@@ -115,7 +137,12 @@ class Gateway:
     # --- life cycle ---
 
     async def start(self) -> None:
-        """Read the registry. Engines are loaded by `load_incumbents`, so that /health answers meanwhile."""
+        """Read the registry. Engines are loaded by `load_incumbents`, so that /health answers meanwhile.
+
+        Raises StartError where others could reach it and there is no key.
+        """
+        await self.issued_keys.load()
+        check_reach(self.settings, self.keys)
         self._variants = {view.digest: view for view in await self._registry.variants()}
         for deployment in await self._registry.deployments():
             self._adopt(deployment)
@@ -130,6 +157,8 @@ class Gateway:
     async def close(self, *, at_once: bool = False) -> None:
         """End the engines, politely unless at once; the server has let the requests end, or has cut them."""
         self.stop_admitting()
+        await self.builds.close()
+        await self._loans.stop()
         await self._promotions.stop()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
@@ -140,6 +169,7 @@ class Gateway:
         """Refuse requests from now on, also those that wait for a swap; those that have an engine's yes go on."""
         self._closing = True
         self.fleet.stop_admitting(_shutting_down())
+        self._loans.give_up()
         self._promotions.give_up()
 
     def hurry(self) -> None:
@@ -186,7 +216,7 @@ class Gateway:
     ) -> routing.Route:
         """Choose what answers. Raises NotFound for a model that is not deployed or a pin that is not registered."""
         deployment = routing.deployment_of(model, self._deployments.values())
-        pinned = (await self.variant(pin)).variant if pin is not None else None
+        pinned = (await self._usable(pin)).variant if pin is not None else None
         return routing.choose(deployment, self._incumbent(deployment), pinned, callers_class)
 
     @asynccontextmanager
@@ -243,7 +273,7 @@ class Gateway:
 
     async def _score(self, body: ScoreRequest, claim: Claim) -> ScoreView:
         if body.variant is not None:
-            variant = (await self.variant(body.variant)).variant
+            variant = (await self._usable(body.variant)).variant
         else:  # nothing is awaited from here on until the request is with its engine, whose turn may be over
             variant = self._incumbent(routing.deployment_of(body.model or "", self._deployments.values()))
         message = score_message(str(next(self._request_numbers)), variant, body)
@@ -263,6 +293,11 @@ class Gateway:
         """Return the text of tokens, and by which route it was made."""
         route, answer = await self._tokenized(route, lambda number, of: detokenize_message(number, of, body))
         return route, DetokenizeView(prompt=answer.text)
+
+    async def count_tokens(self, route: routing.Route, chat: ChatRequest) -> tuple[routing.Route, int]:
+        """Return of how many tokens a chat's prompt is, and by which route they were counted."""
+        route, answer = await self._tokenized(route, lambda number, of: chat_message(number, of, chat))
+        return route, len(answer.tokens)
 
     async def _tokenized(
         self, route: routing.Route, message_of: Callable[[str, Variant], Tokenize | Detokenize]
@@ -337,8 +372,15 @@ class Gateway:
     async def variant(self, reference: str) -> VariantView:
         return await self._registry.variant(reference)
 
+    async def archive_variant(self, reference: str, *, dry_run: bool) -> ArchiveView:
+        """Remove a Variant's files, or say what would go; refused where anything needs them."""
+        archived = await self._archive.archive(await self.variant(reference), dry_run=dry_run)
+        if not dry_run:
+            self._variants[archived.variant.digest] = archived.variant
+        return archived
+
     async def load_engine(self, reference: str) -> EngineView:
-        view = await self.variant(reference)
+        view = await self._usable(reference)
         if self.fleet.is_exchanged(view.variant.engine):
             raise NotReady("The engine is being exchanged for another; ask again later.", retry_after_s=_RETRY_LOAD_S)
         engine = await self.fleet.ensure(view.variant.engine)
@@ -357,6 +399,15 @@ class Gateway:
                     )
 
         await self._promotions.unload(spec, check=check)
+
+    async def lend(self, body: LoanRequest) -> LoanView:
+        """Load a Variant's engine in the place of the incumbent's, where both do not fit, until the loan ends."""
+        await self.deployment(body.model)
+        return await self._loans.lend(body, await self._usable(body.variant))
+
+    async def end_loan(self) -> None:
+        """Return when the incumbent serves again."""
+        await self._loans.end()
 
     def engines(self) -> tuple[EngineView, ...]:
         return tuple(self._view_of(engine.spec) for engine in self.fleet.engines)
@@ -465,9 +516,13 @@ class Gateway:
         if self._closing:
             raise _shutting_down()
 
+    async def _usable(self, reference: str) -> VariantView:
+        """Return a Variant whose files are there. Raises NotFound, GateError (VARIANT_ARCHIVED)."""
+        return require_files(await self.variant(reference))
+
     async def _known(self, reference: str) -> Variant | None:
         try:
-            return (await self._registry.variant(reference)).variant
+            return (await self._usable(reference)).variant
         except NotFound:
             return None
 
@@ -502,6 +557,7 @@ class Gateway:
             while True:
                 await asyncio.sleep(interval_s)
                 self.fleet.retire_idle(incumbents=self._incumbent_engines())
+                self.responses.expire()
 
 
 def _routed_submits(route: routing.Route, request: ChatRequest | CompletionRequest) -> list[Submit]:

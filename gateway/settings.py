@@ -3,7 +3,6 @@
 defaults  <  configuration file (TOML)  <  environment (GATEWAY__SECTION__KEY)  <  flags
 """
 
-import enum
 import ipaddress
 import os
 import sys
@@ -16,6 +15,7 @@ import msgspec
 
 from gateway.contracts.digests import DIGEST_LENGTH
 from gateway.contracts.evaluations import Criterion, Profile
+from gateway.contracts.keys import KeyGrant
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineOptions
 from gateway.models import variant_name
@@ -139,6 +139,25 @@ class SwapSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A request waits so long at most for a swap to end, and no longer than its class may."""
     memory_timeout_s: Seconds = 10.0
     """The system gets so long to show the memory of an unloaded engine as free."""
+    offline_limit_s: Seconds = 3600.0
+    """A loan of the memory may last so long at most that sends requests away. One that has them wait may last
+    `wait_timeout_s`."""
+
+
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    rollback_retention_s: Seconds = 30 * 24 * 3600.0
+    """The variant that a rollback would go back to keeps its files for so long after it was replaced."""
+
+
+class ResponseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of responses that `/v1/responses` keeps to be read and continued: in memory, and only until the gateway ends."""
+
+    max_count: Annotated[int, msgspec.Meta(ge=0)] = 1000
+    """0 keeps none; each answer then says `store` false. Beyond it what was longest not asked for goes."""
+    max_bytes: Bytes = 64 * MIB
+    """Of all of them as JSON, each with its whole conversation; likewise. In memory short items take more."""
+    max_age_s: Seconds = 24 * 3600.0
+    """Then it is forgotten."""
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,28 +193,13 @@ class DeploymentSettings(EngineOptions, frozen=True, kw_only=True, forbid_unknow
     gate: GateSettings = GateSettings()
 
 
-class KeyRole(enum.StrEnum):
-    """What a key may do; each may do all that the one before it may."""
-
-    CHAT = "chat"
-    EVALUATION = "evaluation"
-    ADMIN = "admin"
-
-    def allows(self, needed: "KeyRole") -> bool:
-        order = list(KeyRole)
-        return order.index(self) >= order.index(needed)
-
-
-class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeySettings(KeyGrant, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An API key by name. The secret itself never stands in the settings."""
 
     name: Text
-    role: KeyRole
     secret_env: Text | None = None
     """Environment variable that holds the secret; this or `secret_file`."""
     secret_file: Text | None = None
-    scheduling_class: SchedulingClass = msgspec.field(default=SchedulingClass.INTERACTIVE, name="class")
-    """In which line its requests wait."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +216,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue: QueueSettings = QueueSettings()
     swap: SwapSettings = SwapSettings()
     memory: MemorySettings = MemorySettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    responses: ResponseSettings = ResponseSettings()
     deployments: tuple[DeploymentSettings, ...] = ()
     keys: tuple[KeySettings, ...] = ()
     log: LogSettings = LogSettings()
@@ -244,7 +250,6 @@ def load_settings(config: Path | None, *, environ: Mapping[str, str], flags: Map
         flag_layer = single(FLAGS[flag], value, f"flag {flag}")
         layer = merge(layer, flag_layer if flag != "--model" else _only_deployment(str(value), layer))
     settings = _complete(build(Settings, layer))
-    _check_reach(settings, layer)
     _check_lists(settings, layer)
     _check_numbers(settings, layer)
     origins = {path: layer.origins.get(path, DEFAULT) for path, _ in leaves(msgspec.to_builtins(settings))}
@@ -294,21 +299,6 @@ def _complete(settings: Settings) -> Settings:
             for deployment in settings.deployments
         ),
     )
-
-
-def _check_reach(settings: Settings, layer: Layer) -> None:
-    if not settings.keys and not is_loopback(settings.server.host):
-        problem = (
-            f"is {settings.server.host}, where other machines can reach the gateway, and no API key is configured: add"
-            " one under [[keys]], or bind 127.0.0.1"
-        )
-        raise refuse("server.host", layer, problem)
-    if "*" in settings.server.cors_origins and not settings.keys:
-        problem = (
-            "allows any web page, which without API keys may then do everything: add a key under [[keys]], or name the"
-            " pages"
-        )
-        raise refuse("server.cors_origins", layer, problem)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,39 +1,26 @@
 """`gateway status` and `gateway engines`: ask a running gateway, and show the answer to a person or to a script."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import click
-import httpx
 import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.asking import ask, decoded, gateway_option
 from gateway.contracts.admin import BreakerState, EngineView
-from gateway.contracts.chat import ErrorBody
 from gateway.contracts.digests import short
 from gateway.contracts.status import StatusView
-from gateway.errors import StartError
 
 Form = Literal["table", "json"]
-T = TypeVar("T")
 
-_TIMEOUT_S = 10.0
 _GIB = 1024**3
 _PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 _UNIT_S = (("d", 86400), ("h", 3600), ("min", 60))
 
-_gateway_option = click.option(
-    "--gateway",
-    "url",
-    envvar="GATEWAY_URL",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The gateway's address; its key is read from GATEWAY_API_KEY.",
-)
 _form_option = click.option(
     "--format",
     "form",
@@ -45,55 +32,23 @@ _form_option = click.option(
 
 
 @click.command("engines")
-@_gateway_option
+@gateway_option
 @_form_option
 def engines_command(url: str, form: Form) -> None:
     """Show the loaded engines: since when, memory, rows, queue, restarts."""
-    body = _get(url, "/admin/engines")
-    engines = _decoded(body, tuple[EngineView, ...], url)
+    body = ask(url, "/admin/engines")
+    engines = decoded(body, tuple[EngineView, ...], url)
     _show(body, form, lambda: [_engines(engines)] if engines else ["No engine is loaded."])
 
 
 @click.command("status")
-@_gateway_option
+@gateway_option
 @_form_option
 def status_command(url: str, form: Form) -> None:
     """Show what is served, what is loaded, and how full the machine is."""
-    body = _get(url, "/admin/status")
-    status = _decoded(body, StatusView, url)
+    body = ask(url, "/admin/status")
+    status = decoded(body, StatusView, url)
     _show(body, form, lambda: _status(status))
-
-
-def _get(url: str, path: str) -> bytes:
-    """Return the body of the answer. Raises StartError, one sentence with the remedy."""
-    if not url.startswith(("http://", "https://")):
-        raise StartError(f"The gateway's address {url!r} must start with http:// or https://.")
-    key = os.environ.get("GATEWAY_API_KEY")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    try:
-        # A proxy named in the environment has no business here.
-        response = httpx.get(f"{url.rstrip('/')}{path}", headers=headers, timeout=_TIMEOUT_S, trust_env=False)
-    except (httpx.TransportError, httpx.InvalidURL, UnicodeEncodeError) as error:
-        raise StartError(
-            f"No gateway answers at {url}; start one with `gateway serve`, or name another with --gateway."
-        ) from error
-    if response.is_error:
-        raise StartError(f"{url} refuses: {_message(response)}")
-    return response.content
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        return msgspec.json.decode(response.content, type=ErrorBody).error.message
-    except msgspec.DecodeError:
-        return f"HTTP status {response.status_code} without an explanation; is it this version's gateway?"
-
-
-def _decoded(body: bytes, kind: type[T], url: str) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise StartError(f"{url} gave an answer that cannot be read; is it this version's gateway?") from error
 
 
 def _show(body: bytes, form: Form, parts: Callable[[], Sequence[Table | str]]) -> None:

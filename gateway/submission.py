@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gateway.contracts.chat import ChatRequest
+from gateway.contracts.chat import RESERVED_TEMPLATE_ARGUMENTS, ChatRequest
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.messages import ChatMessage
 from gateway.contracts.tools import AllowedToolsChoice, FunctionTool, NamedFunction
@@ -12,27 +12,6 @@ from gateway.sampling import sampling_of, top_logprobs_of
 from gateway.schema_depth import MAX_SCHEMA_DEPTH, is_deeper
 from gateway.structured import grammar_of
 from gateway.wire import Submit, ToolUse, WireMessage
-
-_RESERVED_TEMPLATE_ARGUMENTS = frozenset(
-    {
-        "add_generation_prompt",
-        "chat_template",
-        "continue_final_message",
-        "conversation",
-        "documents",
-        "max_length",
-        "messages",
-        "padding",
-        "return_assistant_tokens_mask",
-        "return_dict",
-        "return_tensors",
-        "tokenize",
-        "tokenizer_kwargs",
-        "tools",
-        "truncation",
-    }
-)
-"""What the call that renders a template takes itself. A template of the client's own would be a stranger's program."""
 
 
 def submit_of(request_id: str, variant: Variant, request: ChatRequest) -> Submit:
@@ -133,7 +112,7 @@ def _template_arguments(variant: Variant, request: ChatRequest) -> dict[str, boo
     if (effort := request.reasoning_effort) is not None:
         arguments |= {"enable_thinking": effort.thinks, "reasoning_effort": effort.value}
     for name, value in (request.chat_template_kwargs or {}).items():
-        if name in _RESERVED_TEMPLATE_ARGUMENTS:
+        if name in RESERVED_TEMPLATE_ARGUMENTS:
             param = f"chat_template_kwargs.{name}"
             raise InvalidRequest(f"`{param}` is not for a request to set; leave it out.", param=param)
         arguments[name] = value

@@ -1,5 +1,7 @@
 """What `/tokenize` and `/detokenize` ask, checked, as the message to an engine. Pure."""
 
+import msgspec
+
 from gateway.contracts.chat import ChatRequest
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.tokens import DetokenizeRequest, TokenizeRequest
@@ -21,15 +23,25 @@ def tokenize_message(request_id: str, variant: Variant, request: TokenizeRequest
         tools=request.tools,
         chat_template_kwargs=request.chat_template_kwargs,
     )
-    submit = submit_of(request_id, variant, chat)
+    of_chat = chat_message(request_id, variant, chat)
+    return msgspec.structs.replace(
+        of_chat,
+        opens_answer=request.add_generation_prompt is not False,
+        special_tokens=bool(request.add_special_tokens),
+    )
+
+
+def chat_message(request_id: str, variant: Variant, request: ChatRequest) -> Tokenize:
+    """Return the message of a chat's prompt. Raises InvalidRequest."""
+    submit = submit_of(request_id, variant, request)
     return Tokenize(
         request_id=request_id,
         text=None,
         messages=submit.messages,
         template_arguments=submit.template_arguments,
         tools=submit.tools.tools if submit.tools else (),
-        opens_answer=request.add_generation_prompt is not False,
-        special_tokens=bool(request.add_special_tokens),
+        opens_answer=True,
+        special_tokens=False,
     )
 
 

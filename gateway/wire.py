@@ -251,6 +251,8 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Of the tokens whose characters are now all out in `text`, where the request asked for them."""
     cached_tokens: int = 0
     """Of the prompt, those whose KV was there already; the same on each delta."""
+    stop_string: str | None = None
+    """On the last delta: the one that ended the text, and is no part of it."""
 
 
 def merged(deltas: Sequence[TokenDelta]) -> TokenDelta:
@@ -274,6 +276,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     """That are told in this message: more than one where the parent was slow to read."""
     rows: int
     """Rows that are held after the step, prefilling or decoding."""
+    decode_steps: int = 0
+    """Of the steps, those that gave some row a token."""
+    decoded_tokens: int = 0
+    """That these steps gave, of all rows."""
     padding_ratio: float = 0.0
     """Share of the batches' key-value caches that holds no token of a row."""
     memory: EngineMemory

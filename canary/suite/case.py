@@ -69,6 +69,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             expectation=self.grader.describe(),
             family=self.family,
             heldout=HELDOUT_TAG in self.tags,
+            tags=tuple(sorted(set(self.tags))),
         )
 
 

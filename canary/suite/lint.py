@@ -11,13 +11,15 @@ from canary.errors import SuiteError
 from canary.grading import parts_of
 from canary.grading.program import ReadyProgram
 from canary.grading.regex import Regex
-from canary.judge import complaint_about, size_complaint_about
+from canary.judge import complaint_about, size_complaint_about, timing_complaint_about
 from canary.suite.case import Case
 from canary.suite.case_file import CASES_FILE, read_cases
 from canary.suite.manifest import place_in_manifest, read_manifest
 from canary.suite.toml_lines import Step
+from gateway.contracts.chat import RESERVED_TEMPLATE_ARGUMENTS
 from gateway.contracts.digests import digest_of
 from gateway.contracts.evaluations import Criterion, Metric, Rule
+from gateway.contracts.heldout import HELDOUT_TAG
 from gateway.contracts.suites import SuiteManifest
 
 _NOBODY_SAYS = ("", "\u2042")
@@ -69,7 +71,21 @@ def lint(directory: Path) -> tuple[Finding, ...]:
     if not cases:
         return (Finding(severity="error", message=f"{directory / CASES_FILE} holds no case"),)
     files = _Files(directory=directory, manifest=manifest, cases=cases)
-    return (*_criteria_findings(files), *_size_findings(files), *_case_findings(files))
+    return (
+        *_template_findings(files),
+        *_criteria_findings(files),
+        *_size_findings(files),
+        *_case_findings(files),
+    )
+
+
+def _template_findings(files: _Files) -> Iterator[Finding]:
+    for name in files.manifest.template_arguments:
+        if name in RESERVED_TEMPLATE_ARGUMENTS:
+            sentence = (
+                f"the template argument {name!r} is not for a suite to set, and the gateway refuses it: remove it"
+            )
+            yield files.in_manifest(("template_arguments", name), sentence)
 
 
 def _criteria_findings(files: _Files) -> Iterator[Finding]:
@@ -91,12 +107,16 @@ def _contradictions(files: _Files, criteria: Sequence[Criterion]) -> Iterator[Fi
         for ceiling in criteria:
             if (floor.rule, ceiling.rule) != (Rule.AT_LEAST, Rule.AT_MOST) or floor.bound <= ceiling.bound:
                 continue
-            if (floor.metric, floor.category) == (ceiling.metric, ceiling.category):
+            if _subgroup(floor) == _subgroup(ceiling):
                 sentence = (
                     f"criteria {floor.name!r} and {ceiling.name!r} contradict each other: {floor.metric} cannot be at "
                     f"least {floor.bound:g} and at most {ceiling.bound:g}"
                 )
                 yield files.in_manifest((*_key_of(floor, files.manifest), "bound"), sentence)
+
+
+def _subgroup(criterion: Criterion) -> tuple[object, ...]:
+    return criterion.metric, criterion.category, criterion.tag, criterion.concurrency or 1
 
 
 def _size_findings(files: _Files) -> Iterator[Finding]:
@@ -133,20 +153,33 @@ def _evidence_findings(files: _Files, in_category: Counter[str]) -> Iterator[Fin
     """Say which criteria so few cases leave inconclusive whatever a candidate does, by the profile's own rule."""
     manifest = files.manifest
     for criterion in manifest.effective_criteria():
-        chosen = {criterion.category} if criterion.category is not None else set(in_category)
-        families = {each.case.family for each in files.cases if each.case.category in chosen}
-        complaint = size_complaint_about(
-            criterion,
-            manifest.profile,
-            cases=sum(in_category[category] for category in chosen),
-            families=len(families) + _drawn_families(manifest, chosen),
-        )
+        complaint = _size_complaint(files, criterion, in_category)
         if complaint is not None and complaint_about(criterion) is None:
             sentence = (
                 f"criterion {criterion.name!r} is inconclusive whatever a candidate does under profile "
                 f"`{manifest.profile}`: {complaint}"
             )
             yield files.in_manifest(_key_of(criterion, manifest), sentence, warning=not criterion.required)
+
+
+def _size_complaint(files: _Files, criterion: Criterion, in_category: Counter[str]) -> str | None:
+    manifest = files.manifest
+    chosen = {criterion.category} if criterion.category is not None else set(in_category)
+    cases = [each.case for each in files.cases if each.case.category in chosen]
+    drawn = _drawn_in_category(manifest)
+    count, families = sum(in_category[category] for category in chosen), _drawn_families(manifest, chosen)
+    if criterion.tag is not None:
+        cases = [case for case in cases if criterion.tag in case.tags]
+        is_drawn = criterion.tag == HELDOUT_TAG
+        count = len(cases) + (sum(drawn[category] for category in chosen) if is_drawn else 0)
+        families = families if is_drawn else 0
+        if count == 0:
+            return f"no case has the tag {criterion.tag!r}"
+    families += len({case.family for case in cases})
+    timing = manifest.timing
+    if criterion.metric.is_time and timing is not None:
+        return timing_complaint_about(criterion, timing, cases=count, min_pairs=manifest.min_pairs)
+    return size_complaint_about(criterion, manifest.profile, cases=count, families=families)
 
 
 def _drawn_families(manifest: SuiteManifest, categories: Collection[str | None]) -> int:

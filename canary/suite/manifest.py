@@ -12,6 +12,7 @@ from canary.programs.families import CATEGORIES, GENERATOR_VERSION
 from canary.suite.case import TOOLS_PLACE
 from canary.suite.text_files import read_text
 from canary.suite.toml_lines import Step, line_of, line_of_complaint
+from gateway.contracts.evaluations import Criterion
 from gateway.contracts.suites import SuiteManifest
 
 MANIFEST_FILE = "suite.toml"
@@ -53,18 +54,23 @@ def _complaints(manifest: SuiteManifest) -> Iterator[Complaint]:
     for position, criterion in enumerate(manifest.criteria):
         if counts[criterion.name] > 1:
             yield ("criteria", position), f"{counts[criterion.name]} criteria are named {criterion.name!r}"
-        if criterion.category is None:
-            continue
-        key = ("criteria", position, "category")
-        if criterion.category not in manifest.categories:
-            yield (
-                key,
-                f"criterion {criterion.name!r} names the category {criterion.category!r}, which `categories` lacks",
-            )
-        if not criterion.metric.per_trial:
-            yield key, f"criterion {criterion.name!r}: {criterion.metric} is the engine's, and has no categories"
+        for key, sentence in complaints_about_subgroup(criterion, manifest):
+            yield ("criteria", position, key), sentence
     yield from _grader_complaints(manifest)
     yield from _heldout_complaints(manifest)
+
+
+def complaints_about_subgroup(criterion: Criterion, manifest: SuiteManifest) -> Iterator[tuple[str, str]]:
+    """Yield the key and the sentence of what a criterion names that the suite lacks."""
+    name = f"criterion {criterion.name!r}"
+    if criterion.category is not None and criterion.category not in manifest.categories:
+        yield "category", f"{name} names the category {criterion.category!r}, which `categories` lacks"
+    for key, chosen in (("category", criterion.category), ("tag", criterion.tag)):
+        if chosen is not None and not criterion.metric.per_trial:
+            plural = "categories" if key == "category" else "tags"
+            yield key, f"{name}: {criterion.metric} is the engine's, and has no {plural}"
+    if criterion.concurrency is not None and criterion.concurrency > 1 and manifest.timing is None:
+        yield "concurrency", f"{name} is about {criterion.concurrency} requests at a time: give [protocol.latency]"
 
 
 def _grader_complaints(manifest: SuiteManifest) -> Iterator[Complaint]:

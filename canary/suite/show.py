@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from canary.suite.case import Case
 from canary.suite.suite import Suite
 from gateway.contracts.evaluations import Criterion, Metric
+from gateway.contracts.suites import MemoryProtocol
 
 
 def show_suite(suite: Suite) -> Iterator[str]:
@@ -28,6 +29,15 @@ def show_suite(suite: Suite) -> Iterator[str]:
         f"protocol   one trial at a time, {manifest.protocol.warm_up_count} warm-up requests to each system, "
         f"prefix cache {'on' if manifest.protocol.prefix_cache else 'off'}"
     )
+    if (timing := manifest.timing) is not None:
+        levels = " and ".join(str(level) for level in sorted({1, timing.concurrency}))
+        yield (
+            f"latency    {timing.cycles} cycles of {timing.prompts_per_cycle} prompts, {timing.output_tokens} tokens "
+            f"each, at {levels} requests"
+        )
+    if manifest.measures_memory:
+        memory = manifest.protocol.memory or MemoryProtocol()
+        yield f"memory     up to {memory.context_tokens:,} tokens of context, {memory.repeats} equal requests"
     if manifest.heldout is not None:
         yield f"held out   {manifest.heldout.per_family} cases of each family, drawn anew for every run"
     yield f"profile    {manifest.profile}, at least {manifest.min_pairs} pairs"
@@ -47,7 +57,11 @@ def show_case(case: Case) -> Iterator[str]:
 
 
 def criterion_in_words(criterion: Criterion) -> str:
-    where = f" of {criterion.category}" if criterion.category else ""
+    where = (
+        (f" of {criterion.category}" if criterion.category else "")
+        + (f" tagged {criterion.tag!r}" if criterion.tag else "")
+        + (f" at {criterion.concurrency} requests" if criterion.concurrency else "")
+    )
     advisory = "" if criterion.required else " (advisory)"
     bound = (
         f"{criterion.bound:,.0f}" if criterion.metric in {Metric.MEMORY_BYTES, Metric.DISK_BYTES} else criterion.bound

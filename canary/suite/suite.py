@@ -79,8 +79,7 @@ def suite_digest(manifest: SuiteManifest, cases: Sequence[Case]) -> str:
     }
     if manifest.template_arguments:
         parts["template_arguments"] = manifest.template_arguments
-    if manifest.protocol != Protocol():
-        parts["protocol"] = manifest.protocol
+    parts |= _identity_of_protocol(manifest.protocol)
     if manifest.heldout is not None:
         parts["heldout"] = {"generator": GENERATOR_VERSION, "per_family": manifest.heldout.per_family}
     return digest_of(parts)
@@ -90,6 +89,28 @@ def _identity_of(criterion: Criterion) -> dict[str, object]:
     parts: dict[str, object] = msgspec.to_builtins(criterion)
     if criterion.statistic is Statistic.MEAN:
         del parts["statistic"]
+    for later in ("tag", "concurrency"):
+        if parts[later] is None:
+            del parts[later]
+    return parts
+
+
+class _FirstProtocol(msgspec.Struct, frozen=True, kw_only=True):
+    """What a protocol was before it measured anything apart, with its fields in that order."""
+
+    warm_up_count: int
+    prefix_cache: bool
+
+
+def _identity_of_protocol(protocol: Protocol) -> dict[str, object]:
+    parts: dict[str, object] = {}
+    chosen, defaults = msgspec.to_builtins(protocol), msgspec.to_builtins(Protocol())
+    changed = {name for name, value in chosen.items() if value != defaults[name]}
+    first = set(_FirstProtocol.__struct_fields__)
+    if changed & first:
+        parts["protocol"] = _FirstProtocol(warm_up_count=protocol.warm_up_count, prefix_cache=protocol.prefix_cache)
+    if later := {name: chosen[name] for name in changed - first}:
+        parts["measured_apart"] = later
     return parts
 
 

@@ -11,9 +11,12 @@ from gateway.api.auth import demand
 from gateway.api.body import BodyDecoder, read_json
 from gateway.api.disconnect import ClientDisconnected, unless_disconnected
 from gateway.contracts.admin import (
+    ArchiveView,
     EngineView,
     EvaluationSummary,
     LoadRequest,
+    LoanRequest,
+    LoanView,
     PromotionRequest,
     PromotionView,
     RegisterVariant,
@@ -21,14 +24,17 @@ from gateway.contracts.admin import (
 )
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.host import Host
+from gateway.contracts.keys import KeyRole
 from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.contracts.status import StatusView
+from gateway.host import read_host
 from gateway.service import Gateway
-from gateway.settings import KeyRole
 from gateway.status import status_of
 
 _registration = BodyDecoder(RegisterVariant)
 _load = BodyDecoder(LoadRequest)
+_loan = BodyDecoder(LoanRequest)
 _evaluation = BodyDecoder(Evaluation)
 _promotion = BodyDecoder(PromotionRequest)
 _score = BodyDecoder(ScoreRequest)
@@ -50,6 +56,14 @@ async def show_variant(reference: FromPath[str], gateway: NamedDependency[Gatewa
     return await gateway.variant(reference)
 
 
+@delete("/admin/variants/{reference:str}", status_code=200)
+async def archive_variant(
+    reference: FromPath[str], gateway: NamedDependency[Gateway], dry_run: FromQuery[bool] = False
+) -> ArchiveView:
+    """Remove a Variant's files, or with `dry_run` say which would go; it stays in the registry and in reports."""
+    return await gateway.archive_variant(reference, dry_run=dry_run)
+
+
 @post("/admin/engines", status_code=200)
 async def load_engine(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> EngineView:
     """Load what a Variant needs, and answer when it is ready."""
@@ -68,10 +82,31 @@ async def unload_engine(reference: FromPath[str], gateway: NamedDependency[Gatew
     await gateway.unload_engine(reference)
 
 
+@post("/admin/loans", status_code=200)
+async def lend(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> LoanView:
+    """Lend a Variant the incumbent's memory for a while; that requests are turned away needs the admin role."""
+    body = await read_json(request, _loan, gateway.settings.server)
+    if body.turn_away:
+        demand(request, KeyRole.ADMIN, "A loan that turns requests away")
+    return await gateway.lend(body)
+
+
+@delete("/admin/loans")
+async def end_loan(gateway: NamedDependency[Gateway]) -> None:
+    """End the loan, if there is one; answers when the incumbent serves again."""
+    await gateway.end_loan()
+
+
 @get("/admin/status")
 async def show_status(gateway: NamedDependency[Gateway]) -> StatusView:
     """Show what is served and loaded, and how full the machine is."""
     return status_of(gateway)
+
+
+@get("/admin/host")
+async def show_host(gateway: NamedDependency[Gateway]) -> Host:
+    """Describe this machine as it is now: what times and memory that are measured on it depend on."""
+    return await read_host(gateway.fleet.memory.machine.limit_bytes)
 
 
 @get("/admin/deployments")
@@ -135,10 +170,14 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     register_variant,
     list_variants,
     show_variant,
+    archive_variant,
     load_engine,
     list_engines,
     unload_engine,
+    lend,
+    end_loan,
     show_status,
+    show_host,
     list_deployments,
     show_deployment,
     score,

@@ -8,14 +8,14 @@ from litestar.types import Receive, Scope, Send
 
 from gateway.api.completion import finish_reason_of, usage_of
 from gateway.api.disconnect import ReaderStalled, unless_disconnected
-from gateway.api.errors import as_gateway_error, encode_error
+from gateway.api.errors import as_gateway_error
 from gateway.api.event_stream import EventStream
 from gateway.api.form import Form, Head
 from gateway.api.record import RequestRecord
-from gateway.api.sse import DONE, event
 from gateway.contracts.chat import ChatRequest, Usage
 from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.digests import short
+from gateway.errors import RequestError
 from gateway.routing import Route
 from gateway.service import Gateway
 from gateway.wire import TokenDelta
@@ -62,6 +62,8 @@ class Answer:
         except ReaderStalled:
             # The server closes the connection of an answer that is left unfinished.
             self._record.stalled = True
+        except RequestError as error:
+            raise self._form.named(error) from None
         finally:
             if self._lasts:
                 self._record.completion_tokens = sum(last.completion_tokens for last in self._lasts.values())
@@ -70,56 +72,57 @@ class Answer:
         async with self._gateway.generate(self._route, self._request) as (route, choices):
             self._answered_by(route)
             self._record.prompt_tokens = choices.prompt_tokens
-            async for index, delta in choices:
-                self._note(index, delta)
-            self._record.prompt_tokens = choices.prompt_tokens
+            try:
+                async for index, delta in choices:
+                    self._note(index, delta)
+            finally:  # of several prompts the later begin meanwhile
+                self._record.prompt_tokens = choices.prompt_tokens
         body = _encoder.encode(self._form.whole(self._head(), self._lasts, self._usage()))
         headers = [*_JSON, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _send_events(self, send: Send) -> None:
-        """Send the chunks, then the usage where it was asked for, then `[DONE]`.
-
-        An error after the first event is an event of its own and the last one. No `[DONE]` follows it: the official
-        client raises at the error and reads no further, and to a client that skips what it does not know, `[DONE]`
-        would say that the text is complete.
-        """
+        """Send the events of the answer and of its end; an error after the first event is an event of its own."""
         chunks = self._form.chunks(self._head())
         server = self._gateway.settings.server
         async with EventStream(
-            send, server.keep_alive_interval_s, stall_limit_s=server.stalled_reader_timeout_s
+            send,
+            server.keep_alive_interval_s,
+            stall_limit_s=server.stalled_reader_timeout_s,
+            send_body=self._record.send_body,
         ) as stream:
             try:
                 async with self._gateway.generate(self._route, self._request) as (route, choices):
-                    if self._answered_by(route):
-                        chunks = self._form.chunks(self._head())
+                    self._answered_by(route)
                     self._record.prompt_tokens = choices.prompt_tokens
-                    async for index, delta in choices:
-                        self._note(index, delta)
-                        await stream.send(chunks.delta(index, delta))
-                    self._record.prompt_tokens = choices.prompt_tokens
+                    chunks = self._form.chunks(self._head())
+                    try:
+                        async for index, delta in choices:
+                            self._note(index, delta)
+                            await stream.send(chunks.delta(index, delta))
+                    finally:
+                        self._record.prompt_tokens = choices.prompt_tokens
                 for last in self._lasts.values():
                     finish_reason_of(last)
             except Exception as exception:
                 if await stream.can_still_fail():
                     raise
                 # The status is sent; as_gateway_error logs what is not ours.
-                error = as_gateway_error(exception)
+                error = self._form.named(as_gateway_error(exception))
                 self._record.code = error.code
-                await stream.end(event(encode_error(error)))
+                await stream.end(chunks.failed(error))
             else:
-                await stream.end(chunks.usage(self._usage()) + DONE)
+                await stream.end(chunks.end(self._usage()))
 
-    def _answered_by(self, route: Route) -> bool:
-        """Note which route the request took in the end; return whether it is another than it was sent on."""
+    def _answered_by(self, route: Route) -> None:
+        """Note which route the request took in the end, which may be another than it was sent on."""
         self._record.answered = True
         if route is self._route:
-            return False
+            return
         self._route = route
         self._system_fingerprint = short(route.variant.digest)
         self._record.routed(route)
-        return True
 
     def _head(self) -> Head:
         return Head(
@@ -127,6 +130,7 @@ class Answer:
             created=self._created,
             model=self._route.model,
             system_fingerprint=self._system_fingerprint,
+            prompt_tokens=self._record.prompt_tokens or 0,
         )
 
     def _note(self, index: int, delta: TokenDelta) -> None:

@@ -8,7 +8,7 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from gateway.api import admin, chat, completions, health, models, tokens
+from gateway.api import admin, builds, chat, completions, health, keys, messages, models, responses, tokens
 from gateway.api.auth import access_guard
 from gateway.api.disconnect import ClientDisconnected
 from gateway.api.errors import answer_error, answer_nobody
@@ -21,6 +21,8 @@ from gateway.settings import is_loopback
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     chat.create_chat_completion,
     completions.create_completion,
+    *responses.ROUTES,
+    *messages.ROUTES,
     tokens.tokenize,
     tokens.detokenize,
     models.list_models,
@@ -29,10 +31,14 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     health.ready,
     health.metrics,
     *admin.ROUTES,
+    *builds.ROUTES,
+    *keys.ROUTES,
 )
 _READ_BY_PAGES = [
     "openai-processing-ms",
+    "request-id",
     "retry-after",
+    *(f"x-ratelimit-{name}-{of}" for name in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
     "x-gateway-variant",
     "x-request-id",
     "x-should-retry",
@@ -69,7 +75,7 @@ def create_litestar(gateway: Gateway) -> Litestar:
 def _cors(origins: Sequence[str]) -> CORSConfig:
     return CORSConfig(
         allow_origins=list(origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
         expose_headers=_READ_BY_PAGES,
     )

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from litestar import Request
 
-from gateway.api.auth import demand, scheduling_class_of
+from gateway.api.auth import demand, models_of, scheduling_class_of
 from gateway.api.record import record_of
 from gateway.contracts.error_codes import ErrorCode
+from gateway.contracts.keys import KeyRole
 from gateway.errors import InvalidRequest
-from gateway.routing import Route
+from gateway.routing import Route, model_not_found
 from gateway.service import Gateway
-from gateway.settings import KeyRole
 
 PIN_HEADER = "x-gateway-variant"
 PREFIX_CACHE_HEADER = "x-gateway-prefix-cache"
@@ -22,11 +22,14 @@ async def route_of(request: Request[Any, Any, Any], gateway: Gateway, model: str
 
     Raises InvalidRequest, Forbidden, NotFound.
     """
-    if model is None:
-        model = _only_model([deployment.model for deployment in await gateway.deployments()])
     pin = request.headers.get(PIN_HEADER)
     if pin is not None:
         demand(request, KeyRole.EVALUATION, f"The header {PIN_HEADER}")
+    allowed = models_of(request, [deployment.model for deployment in await gateway.deployments()])
+    if model is None:
+        model = _only_model(allowed)
+    elif model not in allowed:
+        raise model_not_found(model, allowed)
     route = await gateway.route(model, pin, scheduling_class_of(request))
     route = msgspec.structs.replace(route, prefix_cache=_prefix_cache(request.headers.get(PREFIX_CACHE_HEADER, "on")))
     record_of(request.scope).routed(route)

@@ -1,6 +1,7 @@
 """Who may call what: one table of every route, enforced before a request's body is read."""
 
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -8,16 +9,19 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Scope
 
+from gateway.api.record import GENERATING, is_anthropic, record_of
+from gateway.contracts.keys import KeyRole
 from gateway.contracts.scheduling import SchedulingClass
-from gateway.errors import Forbidden, Unauthorized
-from gateway.keys import KeyRing
-from gateway.settings import KeyRole, is_loopback
+from gateway.errors import Forbidden, RateLimited, Unauthorized
+from gateway.keys import Key, KeyRing
+from gateway.rate_limit import KeyLimiter, LimitKind, Refusal
+from gateway.settings import is_loopback
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 _METRICS = "/metrics"
 _ROLE_KEY = "key_role"
-_CLASS_KEY = "scheduling_class"
+_KEY_KEY = "key"
 
 ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/health"): None,
@@ -25,42 +29,62 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/openapi.json"): None,
     # Open where the gateway is bound to loopback.
     ("GET", _METRICS): KeyRole.CHAT,
-    # With a variant header these four need more: see asked_route.py.
+    # With a variant header these need more: see asked_route.py.
     ("POST", "/v1/chat/completions"): KeyRole.CHAT,
     ("POST", "/v1/completions"): KeyRole.CHAT,
+    ("POST", "/v1/responses"): KeyRole.CHAT,
+    ("POST", "/v1/messages"): KeyRole.CHAT,
+    ("POST", "/v1/messages/count_tokens"): KeyRole.CHAT,
     ("POST", "/tokenize"): KeyRole.CHAT,
     ("POST", "/detokenize"): KeyRole.CHAT,
+    # Each shows a key its own: see responses.py.
+    ("GET", "/v1/responses/{response_id}"): KeyRole.CHAT,
+    ("DELETE", "/v1/responses/{response_id}"): KeyRole.CHAT,
+    ("GET", "/v1/responses/{response_id}/input_items"): KeyRole.CHAT,
     ("GET", "/v1/models"): KeyRole.CHAT,
     ("GET", "/v1/models/{model}"): KeyRole.CHAT,
     ("GET", "/admin/variants"): KeyRole.EVALUATION,
     ("POST", "/admin/variants"): KeyRole.EVALUATION,
     ("GET", "/admin/variants/{reference}"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/variants/{reference}"): KeyRole.ADMIN,
     ("GET", "/admin/engines"): KeyRole.EVALUATION,
     ("POST", "/admin/engines"): KeyRole.EVALUATION,
     ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    # One that turns requests away needs the admin role: see admin.py.
+    ("POST", "/admin/loans"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/loans"): KeyRole.EVALUATION,
     ("GET", "/admin/status"): KeyRole.EVALUATION,
+    ("GET", "/admin/host"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
     ("POST", "/admin/score"): KeyRole.EVALUATION,
+    ("GET", "/admin/builds"): KeyRole.EVALUATION,
+    ("POST", "/admin/builds"): KeyRole.EVALUATION,
+    ("GET", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
     ("GET", "/admin/promotions"): KeyRole.EVALUATION,
     # An override or a rollback needs the admin role: see admin.py.
     ("POST", "/admin/promotions"): KeyRole.EVALUATION,
+    ("GET", "/admin/keys"): KeyRole.ADMIN,
+    ("POST", "/admin/keys"): KeyRole.ADMIN,
+    ("POST", "/admin/keys/{name}/rotation"): KeyRole.ADMIN,
+    ("DELETE", "/admin/keys/{name}"): KeyRole.ADMIN,
 }
 """The least role of each method and path; None needs no key. A route that is not here is refused to everybody."""
 
 
 def access_guard(
     keys: KeyRing, *, loopback: bool, cors_origins: Collection[str] = ()
-) -> Callable[[Connection, BaseRouteHandler], None]:
-    """Return the guard of all routes.
+) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
+    """Return the guard of all routes; async, because Litestar runs any other in a thread.
 
     `loopback` says that only this machine can reach the gateway, `cors_origins` which web pages may.
     """
 
-    def guard(connection: Connection, _: BaseRouteHandler) -> None:
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         method, path = method_and_path(connection.scope)
         if keys.is_open:
             _refuse_web_pages(connection, cors_origins)
@@ -72,14 +96,47 @@ def access_guard(
         if needed is None or keys.is_open or (path == _METRICS and loopback):
             connection.scope["state"][_ROLE_KEY] = KeyRole.ADMIN if keys.is_open else None
             return
-        key = keys.authenticate(connection.headers.get("authorization"))
-        if key is None:
-            raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
+        key = _caller(connection, keys, path)
         connection.scope["state"][_ROLE_KEY] = key.role
-        connection.scope["state"][_CLASS_KEY] = key.scheduling_class
+        connection.scope["state"][_KEY_KEY] = key
+        record_of(connection.scope).key = key.name
         demand(connection, needed, f"{method} {path}")
+        if (method, path) in GENERATING and (limiter := keys.limiter_of(key.name)) is not None:
+            _admit(connection, key, limiter)
 
     return guard
+
+
+def _caller(connection: Connection, keys: KeyRing, path: str) -> Key:
+    """Return the key that the request proves. Raises Unauthorized."""
+    key = keys.authenticate(connection.headers.get("authorization"))
+    if key is not None:
+        return key
+    if not is_anthropic(path):
+        raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
+    if (key := keys.prove(connection.headers.get("x-api-key", ""))) is None:
+        raise Unauthorized("Send an API key that this gateway knows as `x-api-key: KEY`.")
+    return key
+
+
+def _admit(connection: Connection, key: Key, limiter: KeyLimiter) -> None:
+    """Count the request into its key's limits, before its body is read. Raises RateLimited."""
+    record = record_of(connection.scope)
+    record.limiter = limiter
+    refusal = limiter.admit(time.monotonic())
+    if refusal is not None:
+        record.over_limit = refusal.kind
+        raise _rate_limited(key, refusal)
+    record.admitted = True  # and counts it out at its end
+
+
+def _rate_limited(key: Key, refusal: Refusal) -> RateLimited:
+    unit = "requests at a time" if refusal.kind is LimitKind.CONCURRENCY else f"{refusal.kind} a minute"
+    return RateLimited(
+        f"The key {key.name} may take {refusal.limit} {unit}, and has; ask again in {refusal.retry_after_s:.1f} s.",
+        limited="tokens" if refusal.kind is LimitKind.TOKENS else "requests",
+        retry_after_s=refusal.retry_after_s,
+    )
 
 
 def _refuse_web_pages(connection: Connection, allowed: Collection[str]) -> None:
@@ -116,7 +173,19 @@ def method_and_path(scope: Scope) -> tuple[str, str]:
 
 def scheduling_class_of(connection: Connection) -> SchedulingClass:
     """Return the class of the caller's key; interactive where there are no keys."""
-    return connection.scope["state"].get(_CLASS_KEY, SchedulingClass.INTERACTIVE)
+    key = key_of(connection)
+    return key.scheduling_class if key is not None else SchedulingClass.INTERACTIVE
+
+
+def key_of(connection: Connection) -> Key | None:
+    """Return the caller's key, which the guard has found; None where there are no keys or none is needed."""
+    return connection.scope["state"].get(_KEY_KEY)
+
+
+def models_of(connection: Connection, served: Iterable[str]) -> list[str]:
+    """Return those of the models that the caller may ask for."""
+    key = key_of(connection)
+    return [model for model in served if key is None or key.allows_model(model)]
 
 
 def demand(connection: Connection, needed: KeyRole, what: str) -> None:

@@ -7,6 +7,7 @@ from gateway.api.form import Head
 from gateway.api.sse import ChunkEncoder
 from gateway.api.stream_options import includes_usage
 from gateway.contracts.chat import ChatCompletion, ChatRequest, Usage
+from gateway.errors import GatewayError
 from gateway.wire import TokenDelta
 
 
@@ -37,3 +38,6 @@ class ChatForm:
             system_fingerprint=head.system_fingerprint,
             include_usage=self._include_usage,
         )
+
+    def named(self, error: GatewayError) -> GatewayError:
+        return error

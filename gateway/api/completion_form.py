@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from gateway.api.completion import finish_reason_of
+from gateway.api.errors import encode_error
 from gateway.api.form import Head
-from gateway.api.sse import event
+from gateway.api.sse import DONE, event
 from gateway.api.stream_options import includes_usage
 from gateway.completions import prompts_of
 from gateway.contracts.chat import Usage
 from gateway.contracts.completions import CompletionChoice, CompletionLogprobs, CompletionRequest, TextCompletion
 from gateway.contracts.logprobs import TokenLogprob, TopLogprob
+from gateway.errors import GatewayError
 from gateway.wire import TokenDelta
 
 _encoder = msgspec.json.Encoder()
@@ -45,6 +47,9 @@ class CompletionForm:
         places = self._places if self._logprobs else None
         return CompletionChunks(head, places=places, include_usage=self._include_usage)
 
+    def named(self, error: GatewayError) -> GatewayError:
+        return error
+
     def _places(self) -> "TokenPlaces":
         return TokenPlaces(echo=self._echo)
 
@@ -67,10 +72,13 @@ class CompletionChunks:
             events += self._event(CompletionChoice(index=index, text="", finish_reason=said.finish_reason))
         return events
 
-    def usage(self, usage: Usage) -> bytes:
+    def end(self, usage: Usage) -> bytes:
         if not self._include_usage:
-            return b""
-        return event(_encoder.encode(msgspec.structs.replace(self._empty, usage=usage)))
+            return DONE
+        return event(_encoder.encode(msgspec.structs.replace(self._empty, usage=usage))) + DONE
+
+    def failed(self, error: GatewayError) -> bytes:
+        return event(encode_error(error))
 
     def _event(self, choice: CompletionChoice) -> bytes:
         return event(_encoder.encode(msgspec.structs.replace(self._empty, choices=(choice,))))

@@ -1,4 +1,4 @@
-"""The table of HTTP statuses, and every error in OpenAI's shape."""
+"""The table of HTTP statuses, and every error in OpenAI's shape, or in Anthropic's for its clients."""
 
 import math
 import traceback
@@ -12,10 +12,11 @@ from litestar.exceptions import ClientException, HTTPException, MethodNotAllowed
 
 from gateway.api.auth import ACCESS
 from gateway.api.disconnect import ClientDisconnected
-from gateway.api.record import record_of
+from gateway.api.record import is_anthropic, record_of
+from gateway.contracts.anthropic import ErrorType, MessageError, MessageErrorBody
 from gateway.contracts.chat import ErrorBody, ErrorObject
 from gateway.contracts.error_codes import ErrorCode
-from gateway.errors import GatewayError, InvalidRequest, NotFound, UnavailableError
+from gateway.errors import GatewayError, InvalidRequest, NotFound, RateLimited, UnavailableError
 
 _log = structlog.get_logger(__name__)
 _encoder = msgspec.json.Encoder()
@@ -41,6 +42,7 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.CONTEXT_LENGTH_EXCEEDED: ErrorRow(400, _INVALID),
     ErrorCode.REQUEST_TOO_LARGE: ErrorRow(413, _INVALID),
     ErrorCode.REQUEST_CRASHES_ENGINE: ErrorRow(400, _INVALID),
+    ErrorCode.PREVIOUS_RESPONSE_NOT_FOUND: ErrorRow(400, _INVALID),
     ErrorCode.INVALID_API_KEY: ErrorRow(401, _INVALID),
     ErrorCode.PERMISSION_DENIED: ErrorRow(403, _INVALID),
     ErrorCode.NOT_FOUND: ErrorRow(404, _INVALID),
@@ -49,6 +51,7 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.VARIANT_NOT_FOUND: ErrorRow(404, _INVALID),
     ErrorCode.MODEL_UNREADABLE: ErrorRow(422, _INVALID),
     ErrorCode.QUEUE_FULL: ErrorRow(429, "rate_limit_error"),
+    ErrorCode.RATE_LIMIT_EXCEEDED: ErrorRow(429, "requests"),
     ErrorCode.NOT_READY: ErrorRow(503, _SERVER),
     ErrorCode.SHUTTING_DOWN: ErrorRow(503, _SERVER),
     ErrorCode.MEMORY_PRESSURE: ErrorRow(503, _SERVER),
@@ -64,8 +67,24 @@ TABLE: Mapping[ErrorCode, ErrorRow] = {
     ErrorCode.EVALUATION_EXISTS: ErrorRow(409, _INVALID),
     ErrorCode.EVALUATION_INVALID: ErrorRow(422, _INVALID),
     ErrorCode.NOTHING_TO_ROLL_BACK: ErrorRow(409, _INVALID),
+    ErrorCode.VARIANT_IN_USE: ErrorRow(409, _INVALID),
+    ErrorCode.VARIANT_ARCHIVED: ErrorRow(409, _INVALID),
+    ErrorCode.KEY_EXISTS: ErrorRow(409, _INVALID),
+    ErrorCode.KEY_NOT_FOUND: ErrorRow(404, _INVALID),
+    ErrorCode.KEY_PROTECTED: ErrorRow(409, _INVALID),
     ErrorCode.INTERNAL_ERROR: ErrorRow(500, _SERVER),
 }
+
+_ANTHROPIC_TYPES: Mapping[int, ErrorType] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
+}
+"""Of the statuses above; every other is `invalid_request_error`."""
 
 _PERMANENT = frozenset(code for code, row in TABLE.items() if row.status == 409) | {  # noqa: PLR2004 - HTTP's own number
     ErrorCode.MEMORY_PRESSURE,
@@ -90,15 +109,29 @@ def as_gateway_error(exception: Exception) -> GatewayError:
 def encode_error(error: GatewayError) -> bytes:
     """Return `{"error": {"message", "type", "param", "code"}}` as JSON."""
     row = TABLE[error.code]
-    body = ErrorObject(message=error.message, type=row.type, param=error.param, code=error.code)
+    kind = error.limited if isinstance(error, RateLimited) else row.type
+    body = ErrorObject(message=error.message, type=kind, param=error.param, code=error.code)
     return _encoder.encode(ErrorBody(error=body))
+
+
+def anthropic_status(status: int) -> int:
+    """Return the status that Anthropic has for one of the table's."""
+    return 529 if status == 503 else status  # noqa: PLR2004 - HTTP's own number
+
+
+def encode_anthropic_error(error: GatewayError, request_id: str | msgspec.UnsetType = msgspec.UNSET) -> bytes:
+    """Return `{"type": "error", "error": {"type", "message"}, "request_id"}` as JSON."""
+    kind = _ANTHROPIC_TYPES.get(TABLE[error.code].status, "invalid_request_error")
+    body = MessageErrorBody(error=MessageError(type=kind, message=error.message), request_id=request_id)
+    return _encoder.encode(body)
 
 
 def answer_error(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
     """Handle every exception of every route."""
     error = as_gateway_error(exception)
-    row = TABLE[error.code]
-    record_of(request.scope).code = error.code
+    status = TABLE[error.code].status
+    record = record_of(request.scope)
+    record.code = error.code
     headers = dict(exception.headers or {}) if isinstance(exception, HTTPException) else {}
     retry_after_s = error.retry_after_s if isinstance(error, UnavailableError) else None
     if retry_after_s is not None:
@@ -107,7 +140,11 @@ def answer_error(request: Request[Any, Any, Any], exception: Exception) -> Respo
         headers["x-should-retry"] = "false"
     if error.code is ErrorCode.INVALID_API_KEY:
         headers["www-authenticate"] = "Bearer"
-    return Response(encode_error(error), status_code=row.status, headers=headers, media_type=MediaType.JSON)
+    if is_anthropic(request.scope["path"]):
+        status, body = anthropic_status(status), encode_anthropic_error(error, record.request_id)
+    else:
+        body = encode_error(error)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
 def answer_nobody(request: Request[Any, Any, Any], _: ClientDisconnected) -> Response[None]:

@@ -1,4 +1,4 @@
-"""What tells the answers of one generating route from those of another: the shape of their JSON, and nothing else."""
+"""What tells the answers of one generating route from those of another: the shape of their JSON, and its names."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.contracts.chat import Usage
+from gateway.errors import GatewayError
 from gateway.wire import TokenDelta
 
 
@@ -17,17 +18,23 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time in seconds."""
     model: str
     system_fingerprint: str
+    prompt_tokens: int = 0
+    """0 until the engine has said it, which is before its first word."""
 
 
 class Chunks(Protocol):
     """Makes the events of one streamed answer."""
 
-    def delta(self, index: int, said: TokenDelta) -> bytes:
+    def delta(self, index: int, said: TokenDelta, /) -> bytes:
         """Return the events of what one choice said, or nothing where it says nothing yet."""
         ...
 
-    def usage(self, usage: Usage) -> bytes:
-        """Return the trailer's event, or nothing where usage was not asked for."""
+    def end(self, usage: Usage) -> bytes:
+        """Return the last events of an answer that came to its end."""
+        ...
+
+    def failed(self, error: GatewayError) -> bytes:
+        """Return the last events of an answer that broke off."""
         ...
 
 
@@ -45,3 +52,7 @@ class Form(Protocol):
         ...
 
     def chunks(self, head: Head) -> Chunks: ...
+
+    def named(self, error: GatewayError) -> GatewayError:
+        """Return the error with the names that the fields have on this route."""
+        ...

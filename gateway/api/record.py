@@ -10,14 +10,24 @@ from typing import cast
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from gateway.api.rate_headers import rate_headers
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Role
+from gateway.rate_limit import KeyLimiter, LimitKind
 from gateway.routing import Route
 from gateway.telemetry.metrics import Metrics
 
-GENERATING = frozenset({("POST", "/v1/chat/completions"), ("POST", "/v1/completions")})
+GENERATING = frozenset(
+    {
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/messages"),
+    }
+)
 """Routes whose requests are counted and timed."""
+_ANTHROPIC = "/v1/messages"
 HTTP_OK = 200
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that left before its answer, or would not read it; nothing is sent with it."""
@@ -37,12 +47,23 @@ class RequestRecord:
     """Filled on the way by those who learn something; never with a text of the client's or of the model's."""
 
     request_id: str
+    send_body: Send | None = None
+    """The server's own, for the messages of a body: Litestar's wrappers look only at how an answer begins."""
     started_s: float = field(default_factory=time.perf_counter)
     status: int | None = None
     code: ErrorCode | None = None
     disconnected: bool = False
     stalled: bool = False
     """The client did not read its stream, and it was cut off."""
+    # Of a request with a key.
+    key: str | None = None
+    """The key's name."""
+    limiter: KeyLimiter | None = None
+    """Of a generating request whose key has limits."""
+    admitted: bool = False
+    """Whether the limiter has counted it in."""
+    over_limit: LimitKind | None = None
+    """What it was refused for."""
     # Of a request that an engine answers, as far as it came.
     completion_id: str | None = None
     model: str | None = None
@@ -59,6 +80,12 @@ class RequestRecord:
     @property
     def age_s(self) -> float:
         return time.perf_counter() - self.started_s
+
+    def end_admission(self) -> None:
+        """Count it out of its key's limits, with what it has taken."""
+        if self.limiter is not None and self.admitted:
+            tokens = (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+            self.limiter.end(time.monotonic(), tokens=tokens, duration_s=self.age_s)
 
     def routed(self, route: Route) -> None:
         self.model = route.model
@@ -81,6 +108,11 @@ def record_of(scope: Scope) -> RequestRecord:
     return record
 
 
+def is_anthropic(path: str) -> bool:
+    """Say whether this is where Anthropic's clients call, who name keys, errors and requests in their own way."""
+    return path == _ANTHROPIC or path.startswith(f"{_ANTHROPIC}/")
+
+
 async def name_response(message: Message, scope: Scope) -> None:
     """Put on every response, before it is sent, whose it is, what answered and how long that took."""
     if message["type"] != "http.response.start":
@@ -91,9 +123,13 @@ async def name_response(message: Message, scope: Scope) -> None:
         (b"x-request-id", record.request_id.encode()),
         (b"openai-processing-ms", str(round(record.age_s * 1000)).encode()),
     ]
+    if is_anthropic(cast("HTTPScope", scope)["path"]):
+        headers.append((b"request-id", record.request_id.encode()))
     # A stream that is opened while it waits has the status before it is known who answers; its chunks say that.
     if record.variant is not None and (record.answered or record.status != HTTP_OK):
         headers.append((b"x-gateway-variant", record.variant.encode()))
+    if record.limiter is not None:
+        headers += rate_headers(record.limiter.standings(time.monotonic()))
     message["headers"] = [*message["headers"], *headers]
 
 
@@ -105,6 +141,7 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             await app(scope, receive, send)
             return
         record = record_of(scope)
+        record.send_body = send
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -118,6 +155,9 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
 
 
 def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
+    record.end_admission()
+    if record.over_limit is not None:
+        metrics.key_limited(record.over_limit)
     duration_s = record.age_s
     status = CLIENT_CLOSED_REQUEST if record.disconnected or record.stalled else record.status or 500
     path = _path(scope)
@@ -135,6 +175,7 @@ def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
     if path in _UNLOGGED:
         return
     facts = {
+        "key": record.key,
         "completion_id": record.completion_id,
         "model": record.model,
         "variant": record.variant,

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.api.errors import encode_error
 from gateway.contracts.chat import ChatCompletionChunk, ChunkChoice, Delta, Usage
 from gateway.contracts.logprobs import ChoiceLogprobs
 from gateway.contracts.tools import ToolCallDelta
+from gateway.errors import GatewayError
 from gateway.wire import TokenDelta
 
 DONE = b"data: [DONE]\n\n"
@@ -81,11 +83,19 @@ class ChunkEncoder:
             parts.append(Delta(tool_calls=(ToolCallDelta(index=number, id=call.id, function=call.function),)))
         return parts
 
-    def usage(self, usage: Usage) -> bytes:
-        """Return the trailer's event, or nothing where usage was not asked for."""
+    def end(self, usage: Usage) -> bytes:
+        """Return the trailer, where usage was asked for, and `[DONE]`."""
         if not self._include_usage:
-            return b""
-        return event(_encoder.encode(msgspec.structs.replace(self._empty, usage=usage)))
+            return DONE
+        return event(_encoder.encode(msgspec.structs.replace(self._empty, usage=usage))) + DONE
+
+    def failed(self, error: GatewayError) -> bytes:
+        """Return the error as the last event.
+
+        No `[DONE]` follows it: the official client raises at the error and reads no further, and to a client that
+        skips what it does not know, `[DONE]` would say that the text is complete.
+        """
+        return event(encode_error(error))
 
     def _event(self, choice: ChunkChoice) -> bytes:
         return self._before + _encoder.encode(choice) + self._after

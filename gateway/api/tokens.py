@@ -25,7 +25,7 @@ async def tokenize(request: Request[Any, Any, Any], gateway: NamedDependency[Gat
     """Give the tokens of a text, or of messages as a chat completion renders them."""
     body = await read_json(request, _tokenize, gateway.settings.server)
     route = await route_of(request, gateway, body.model)
-    return await _answered(request, gateway.tokenize(route, body))
+    return await answered(request, gateway.tokenize(route, body))
 
 
 @post("/detokenize", status_code=200)
@@ -33,10 +33,10 @@ async def detokenize(request: Request[Any, Any, Any], gateway: NamedDependency[G
     """Give the text of tokens."""
     body = await read_json(request, _detokenize, gateway.settings.server)
     route = await route_of(request, gateway, body.model)
-    return await _answered(request, gateway.detokenize(route, body))
+    return await answered(request, gateway.detokenize(route, body))
 
 
-async def _answered(request: Request[Any, Any, Any], work: Coroutine[None, None, tuple[Route, ViewT]]) -> ViewT:
+async def answered(request: Request[Any, Any, Any], work: Coroutine[None, None, tuple[Route, ViewT]]) -> ViewT:
     """Return the answer, and note who gave it. Raises ClientDisconnected."""
     answers: list[tuple[Route, ViewT]] = []
 

@@ -1,11 +1,13 @@
 """Bodies of the admin routes, which canary and scripts speak."""
 
 import enum
+from typing import Annotated
 
 import msgspec
 
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Outcome
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineOptions, Variant
 
 
@@ -25,7 +27,23 @@ class VariantView(msgspec.Struct, frozen=True, kw_only=True):
     predicted_bytes: int
     """Active bytes after load, for the weights as stored."""
     created_at: str
+    archived_at: str | None = None
+    """When its files were removed; None while it can be loaded."""
     variant: Variant
+
+
+class ArchiveView(msgspec.Struct, frozen=True, kw_only=True):
+    """What archiving a Variant removes, or has removed."""
+
+    variant: VariantView
+    dry_run: bool
+    directories: tuple[str, ...]
+    """The gateway's own builds, which go whole."""
+    files: tuple[str, ...]
+    """The model's files in other directories, which may hold more."""
+    freed_bytes: int
+    kept: tuple[str, ...]
+    """What stays, and why."""
 
 
 class EngineState(enum.StrEnum):
@@ -70,7 +88,22 @@ class EngineMemory(msgspec.Struct, frozen=True, kw_only=True):
     active_bytes: int = 0
     cache_bytes: int = 0
     peak_bytes: int = 0
+    """Highest active bytes of the process."""
+    busy_peak_bytes: int = 0
+    """The same since it was last idle, so that those of a lone request can be read after it."""
     footprint_bytes: int = 0
+
+
+class EngineWork(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the engine was loaded. From two readings follows what it did in between."""
+
+    decode_steps: int = 0
+    decoded_tokens: int = 0
+    """Divided by the steps: the mean number of rows that decoded together."""
+    admitted: dict[SchedulingClass, int] = {}
+    """Requests that got a row, by class."""
+    running: dict[SchedulingClass, int] = {}
+    """Those that hold one now."""
 
 
 class PrefixCacheCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +127,26 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variant: str
 
 
+class LoanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /admin/loans`: lend a Variant the memory that the incumbent's engine holds, where both do not fit.
+
+    Answers when its engine is ready. The incumbent's is loaded again when the loan is given back, or ends by itself.
+    """
+
+    variant: str
+    model: str
+    """Whose incumbent makes room."""
+    for_s: Annotated[float, msgspec.Meta(gt=0)]
+    """From when the Variant's engine is ready."""
+    turn_away: bool = False
+    """Its requests are refused until the loan has ended, in place of waiting for that."""
+
+
+class LoanView(msgspec.Struct, frozen=True, kw_only=True):
+    variant: str
+    ends_in_s: float
+
+
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     engine_digest: str
     variants: tuple[str, ...]
@@ -108,6 +161,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     active_after_load_bytes: int | None
     predicted_bytes: int
     memory: EngineMemory
+    work: EngineWork = EngineWork()
     rows: int
     """Requests that decode now."""
     max_rows: int

@@ -19,10 +19,12 @@ class ErrorCode(enum.StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     VARIANT_NOT_FOUND = "variant_not_found"
     REQUEST_CRASHES_ENGINE = "request_crashes_engine"
+    PREVIOUS_RESPONSE_NOT_FOUND = "previous_response_not_found"
     # The model's files are not what they should be.
     MODEL_UNREADABLE = "model_unreadable"
     # The request may succeed later.
     QUEUE_FULL = "queue_full"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     NOT_READY = "not_ready"
     SHUTTING_DOWN = "shutting_down"
     MEMORY_PRESSURE = "memory_pressure"
@@ -40,5 +42,12 @@ class ErrorCode(enum.StrEnum):
     EVALUATION_EXISTS = "evaluation_exists"
     EVALUATION_INVALID = "evaluation_invalid"
     NOTHING_TO_ROLL_BACK = "nothing_to_roll_back"
+    # The archive.
+    VARIANT_IN_USE = "variant_in_use"
+    VARIANT_ARCHIVED = "variant_archived"
+    # Keys.
+    KEY_EXISTS = "key_exists"
+    KEY_NOT_FOUND = "key_not_found"
+    KEY_PROTECTED = "key_protected"
     # Ours.
     INTERNAL_ERROR = "internal_error"

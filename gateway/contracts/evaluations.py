@@ -6,7 +6,11 @@ from typing import Literal
 import msgspec
 
 from gateway.contracts.chat import FinishReason
+from gateway.contracts.fidelity import FidelityJudgement, FidelityRecord
 from gateway.contracts.heldout import HeldoutDraw
+from gateway.contracts.host import HostRecord
+from gateway.contracts.latency import LatencyRecord
+from gateway.contracts.memory import MemoryRecord
 from gateway.contracts.variants import Variant
 
 
@@ -40,13 +44,29 @@ class Metric(enum.StrEnum):
     FIELD_ACCESS = "field_access"
     GENERATION_TIME_S = "generation_time_s"
     TIME_TO_FIRST_TOKEN_S = "time_to_first_token_s"  # noqa: S105 - a metric; no secret has this name
+    TIME_PER_OUTPUT_TOKEN_S = "time_per_output_token_s"  # noqa: S105 - as above
+    END_TO_END_S = "end_to_end_s"
     MEMORY_BYTES = "memory_bytes"
+    """After load, before any request."""
+    MEMORY_STEADY_BYTES = "memory_steady_bytes"
+    MEMORY_PEAK_BYTES = "memory_peak_bytes"
+    """The highest while the declared context was read."""
+    MEMORY_PEAK_RATIO = "memory_peak_ratio"
+    """The same, as a share of what the gateway lets engines use."""
+    MEMORY_SLOPE_BYTES_PER_TOKEN = "memory_slope_bytes_per_token"  # noqa: S105 - as above
+    MEMORY_LEAK_BYTES_PER_REQUEST = "memory_leak_bytes_per_request"
+    """What each of many equal requests leaves behind, at least."""
+    FOOTPRINT_BYTES = "footprint_bytes"
+    """Of the process, as the system counts it, at most."""
+    SWAP_GROWTH_BYTES = "swap_growth_bytes"
     LOAD_TIME_S = "load_time_s"
+    LOAD_TIME_COLD_S = "load_time_cold_s"
+    LOAD_TIME_WARM_S = "load_time_warm_s"
     DISK_BYTES = "disk_bytes"
 
     @property
     def per_trial(self) -> bool:
-        return self not in {Metric.MEMORY_BYTES, Metric.LOAD_TIME_S, Metric.DISK_BYTES}
+        return self.higher_is_better or self.is_time
 
     @property
     def higher_is_better(self) -> bool:
@@ -54,7 +74,28 @@ class Metric(enum.StrEnum):
 
     @property
     def is_time(self) -> bool:
-        return self in {Metric.GENERATION_TIME_S, Metric.TIME_TO_FIRST_TOKEN_S}
+        """Of an answer. How long an engine loads is measured once."""
+        return self in {
+            Metric.GENERATION_TIME_S,
+            Metric.TIME_TO_FIRST_TOKEN_S,
+            Metric.TIME_PER_OUTPUT_TOKEN_S,
+            Metric.END_TO_END_S,
+        }
+
+    @property
+    def of_memory_phase(self) -> bool:
+        """Whether the memory phase alone measures it."""
+        return self in {
+            Metric.MEMORY_STEADY_BYTES,
+            Metric.MEMORY_PEAK_BYTES,
+            Metric.MEMORY_PEAK_RATIO,
+            Metric.MEMORY_SLOPE_BYTES_PER_TOKEN,
+            Metric.MEMORY_LEAK_BYTES_PER_REQUEST,
+            Metric.FOOTPRINT_BYTES,
+            Metric.SWAP_GROWTH_BYTES,
+            Metric.LOAD_TIME_COLD_S,
+            Metric.LOAD_TIME_WARM_S,
+        }
 
 
 class Rule(enum.StrEnum):
@@ -95,6 +136,10 @@ class Criterion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An advisory criterion is measured and printed, and decides nothing."""
     category: str | None = None
     """Only the trials of this category; None takes all."""
+    tag: str | None = None
+    """Only the trials of cases with this tag."""
+    concurrency: int | None = None
+    """Of times: requests that were kept in flight, 1 where it is not said."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="completion"):
@@ -105,6 +150,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     time_to_first_token_s: float
     generation_time_s: float
     """From sending the request to the last token, as the client sees it."""
+    cached_tokens: int = 0
+    """Of the prompt, those that an earlier request had left computed."""
 
 
 class ErrorCause(enum.StrEnum):
@@ -143,6 +190,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     variant_digest: str
     result: Completion | TrialError
     grade: Grade | Ungraded
+    run_in: str | None = None
+    """The earlier Evaluation that it was run in; None where it was run for this one."""
 
 
 class CaseRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +208,7 @@ class CaseRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Cases of one template, which fail together; a case without a name here is its own."""
     heldout: bool = False
     """Drawn for this run, and in no file of the suite."""
+    tags: tuple[str, ...] = ()
 
 
 class SuiteRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +248,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     processor: str
     memory_bytes: int
     versions: dict[str, str]
+    host: HostRecord | None = None
+    """Where the engines ran; the rest of this is canary's own machine. None in records from before it was asked for."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -279,6 +331,19 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     verdict: Verdict
     stopping: Stopping | None = None
     """None under profile `seed`, which reads all there is."""
+    fidelity: FidelityJudgement | None = None
+    """None where fidelity was not measured. A rejection makes the verdict `failed`, decided by `fidelity`."""
+
+
+class Mode(enum.StrEnum):
+    """Where the systems were while they were tried."""
+
+    RESIDENT = "resident"
+    """All loaded beside each other."""
+    SWAP = "swap"
+    """In turn, by loans of the memory, during each of which production's requests waited."""
+    OFFLINE = "offline"
+    """Likewise, while production's requests were sent away."""
 
 
 Profile = Literal["full", "quick", "seed"]
@@ -306,6 +371,14 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trials: tuple[Trial, ...]
     judgements: tuple[Judgement, ...]
     """One for each candidate, in the order of the systems."""
+    latency: LatencyRecord | None = None
+    """Where it is, times are read from it, else from the trials."""
+    memory: tuple[MemoryRecord, ...] = ()
+    fidelity: tuple[FidelityRecord, ...] = ()
+    """Of each candidate that was measured before its trials; one that is rejected by it has none."""
+    mode: Mode = Mode.RESIDENT
+    compared_while: str | None = None
+    """Digest of the Deployment's incumbent, where another variant had its role (`canary compare`). Promotes nothing."""
 
     @property
     def incumbent(self) -> System:

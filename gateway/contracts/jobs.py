@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gateway.contracts.builds import Bits, BuildKind, GroupSize, Provenance
+
 CONVERSION_VERSION = 1
 """Raised when a conversion's result for the same file changes; part of what caches of converted models are keyed by."""
 
@@ -37,3 +39,21 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`gateway.engine.probe`: ask the device. Nothing to say."""
+
+
+class BuildOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`gateway.engine.build`: make one build. The gateway has checked what it names."""
+
+    kind: BuildKind
+    model: str
+    """The directory of the model that it is made of."""
+    adapter: str | None = None
+    bits: Bits | None = None
+    group_size: GroupSize = 64
+    training: str | None = None
+    """A JSON file with a `Training`."""
+    provenance: Provenance
+    """Put beside the result, with what the job alone knows."""
+    out: str
+    """The directory to make; it must not exist."""
+    memory_limit_bytes: int | None = None

@@ -24,5 +24,7 @@ class RefusalReason(enum.StrEnum):
     """It can never fit."""
     BREAKER = "breaker"
     """Its engine failed again and again, and rests."""
+    OFFLINE = "offline"
+    """Its engine's memory is lent, and nobody is to wait for that."""
     QUARANTINE = "quarantine"
     """It had crashed the engine, alone."""

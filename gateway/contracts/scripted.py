@@ -74,6 +74,8 @@ class ScriptedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     weights_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1_048_576
     """Declared, not held: what the memory budget counts and what the engine reports as active."""
     kv_bytes_per_token: Annotated[int, msgspec.Meta(ge=0)] = 1_024
+    leak_bytes_per_request: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """That each request leaves behind, as the engine reports it."""
     disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1_048_576
 
 

@@ -23,6 +23,7 @@ class Door:
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: Counter[SchedulingClass] = Counter()
         self._opens_s = time.monotonic()
+        self._turns_away = False
 
     def waiting_count_of(self, scheduling_class: SchedulingClass) -> int:
         return self._waiting[scheduling_class]
@@ -34,8 +35,12 @@ class Door:
     async def wait(self, scheduling_class: SchedulingClass, claim: Claim) -> None:
         """Wait until it opens, first in first out.
 
-        Raises QueueFull, NotReady where it stays closed for too long, and the error that `dissolve` was given.
+        Raises QueueFull, NotReady where it stays closed for too long or nobody is to wait, and the error that
+        `dissolve` was given.
         """
+        if self._turns_away and not self._opened.done():
+            self._metrics.request_refused(scheduling_class, RefusalReason.OFFLINE)
+            raise NotReady("The model is offline for maintenance; ask again later.", retry_after_s=self._retry_after_s)
         limits = self._settings.limits_of(scheduling_class)
         if not claim.accepted and self._waiting[scheduling_class] >= limits.max_queued:
             self._metrics.request_refused(scheduling_class, RefusalReason.QUEUE_FULL)
@@ -60,6 +65,10 @@ class Door:
             ) from None
         finally:
             self._waiting[scheduling_class] -= 1
+
+    def turn_away(self) -> None:
+        """Have nobody wait who comes from now on: each is told when to come back."""
+        self._turns_away = True
 
     def open(self) -> None:
         if not self._opened.done():

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from gateway.contracts.admin import EngineMemory, EngineState, EngineView, PrefixCacheCounts
+from gateway.contracts.admin import EngineMemory, EngineState, EngineView, EngineWork, PrefixCacheCounts
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineSpec
 from gateway.errors import GatewayError, NotReady
@@ -186,6 +186,12 @@ class Engine:
             active_after_load_bytes=ready.active_after_load_bytes if ready else None,
             predicted_bytes=predicted_bytes,
             memory=self.memory if process else EngineMemory(),
+            work=EngineWork(
+                decode_steps=self._supervisor.decode_steps,
+                decoded_tokens=self._supervisor.decoded_tokens,
+                admitted=dict(self.line.admitted),
+                running=dict(self.line.running),
+            ),
             rows=process.rows if process else 0,
             max_rows=self.spec.max_rows,
             one_at_a_time=self.spec.one_at_a_time,

@@ -192,6 +192,10 @@ class Fleet:
         others = (engine for engine in self.engines if engine.spec.digest not in without)
         self.memory.check_load(spec, map(self._holding, others))
 
+    def check_room(self, needed_bytes: int) -> None:
+        """Raise MemoryPressure where a job of so many bytes does not fit beside the engines."""
+        self.memory.check_job(needed_bytes, map(self._holding, self.engines))
+
     def leaving(self) -> list[Engine]:
         """Return the engines that go when their last answer has ended."""
         return [engine for digest in self._retiring if (engine := self._engines.get(digest)) is not None]

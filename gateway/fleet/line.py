@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,11 +72,18 @@ class Line:
         self._shared = asyncio.Event()
         self._shared.set()
         self._left_s = time.monotonic()
+        self.admitted: Counter[SchedulingClass] = Counter()
+        """Requests that ever got a row here."""
 
     @property
     def idle_s(self) -> float:
         """Seconds since the last one left; 0 while one is here."""
         return time.monotonic() - self._left_s if self._idle.is_set() else 0.0
+
+    @property
+    def running(self) -> Counter[SchedulingClass]:
+        """Requests that hold a row now."""
+        return Counter(place.scheduling_class for place in self._places.values() if place.holds_row)
 
     @property
     def is_busy(self) -> bool:
@@ -166,6 +174,7 @@ class Line:
         place = self._places[ticket]
         self._metrics.request_admitted(place.scheduling_class, wait_s=now_s - place.entered_s)
         place.holds_row = True
+        self.admitted[place.scheduling_class] += 1
         if place.alone:
             self._shared.clear()
         if not place.admitted.done():  # who is cancelled in this very moment gives the row back at once

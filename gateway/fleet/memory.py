@@ -79,6 +79,16 @@ class MachineMemory:
                 retry_after_s=_RETRY_AFTER_MEMORY_S,
             )
 
+    def check_job(self, needed_bytes: int, loaded: Iterable[Holding]) -> None:
+        """Raise MemoryPressure with the arithmetic where a job does not fit beside the engines that are loaded."""
+        lacking = shortfall(Holding(fixed_bytes=needed_bytes, kv_floor_bytes=0), list(loaded), self.machine)
+        if lacking is not None:
+            raise MemoryPressure(
+                f"The job does not fit: {lacking}. Unload an engine (DELETE /admin/engines/...), or raise "
+                "memory.recommended_working_set_bytes.",
+                retry_after_s=_RETRY_AFTER_MEMORY_S,
+            )
+
     def is_back(self, spec: EngineSpec, *, held_bytes: int, before_bytes: int, now_bytes: int) -> bool:
         """Say whether the system shows as free what engines held that have ended, or what this one needs."""
         needed_bytes = self.holding(spec, None).held_bytes

@@ -50,6 +50,9 @@ class Supervisor:
         """As its process last reported it."""
         self.prefix_cache = PrefixCacheCounts()
         """Likewise."""
+        self.decode_steps = 0
+        self.decoded_tokens = 0
+        """Of all its processes."""
         self.breaker = Breaker(
             failures_limit=settings.breaker_failures,
             open_s=settings.breaker_open_s,
@@ -191,6 +194,7 @@ class Supervisor:
     def _serve(self, client: EngineClient) -> None:
         """Open the rows; of an engine on trial, one."""
         self.process = client
+        self.memory = EngineMemory()
         self._ready_at_s = time.monotonic()
         self._sentence = ""
         self.state = EngineState.READY
@@ -233,7 +237,11 @@ class Supervisor:
         self._line.dissolve(error)
 
     def _observe(self, step: Step) -> None:
-        self.memory = step.memory
+        # Its own is as young as its last rest.
+        peak_bytes = max(self.memory.peak_bytes, step.memory.busy_peak_bytes)
+        self.memory = msgspec.structs.replace(step.memory, peak_bytes=peak_bytes)
+        self.decode_steps += step.decode_steps
+        self.decoded_tokens += step.decoded_tokens
         self._line.settle()
         self._machine.observe(self._digest, step.memory)
         self._metrics.engine_stepped(step, before=self.prefix_cache)

@@ -77,6 +77,8 @@ class Order:
     warm_up: Submit
     check: Callable[[Engine], Awaitable[None]]
     """Raises GatewayError where the new engine must not serve."""
+    turn_away: bool = False
+    """Requests for the old engine are refused while it is away, in place of waiting."""
 
 
 class Swap:
@@ -160,10 +162,16 @@ class Swap:
         self._closed_s = time.monotonic()
         for engine in engines:
             door = self._fleet.close_door(engine.spec)
+            if self._order.turn_away:
+                door.turn_away()
             self._doors.append((engine.spec, door))
             engine.drain()
             engine.turn_out()
         self._expect(self._settings.drain_timeout_s + self._settings.memory_timeout_s)
+
+    def lasts(self, for_s: float) -> None:
+        """Tell those who wait that the new engine is to be used for so long, and the old one loaded after that."""
+        self._expect(for_s + self.load_s)
 
     def _expect(self, opens_in_s: float) -> None:
         for _, door in self._doors:

@@ -13,6 +13,7 @@ from gateway.contracts.admin import BreakerState, EngineState, EngineView, Failu
 from gateway.contracts.deployments import Promotion
 from gateway.contracts.evaluations import Evaluation, Level, Metric, Role
 from gateway.contracts.scheduling import RefusalReason, SchedulingClass
+from gateway.rate_limit import LimitKind
 from gateway.wire import Step
 
 # OpenTelemetry's buckets for GenAI servers. A long prompt on a Mac fills for more than 10 s: the last three are ours.
@@ -69,6 +70,12 @@ class Metrics:
             "gateway_requests_refused",
             "Requests that got no row: the line was full, they waited too long, or they can never fit.",
             ("class", "reason"),
+            registry=self._registry,
+        )
+        self._key_limited = Counter(
+            "gateway_requests_over_key_limit",
+            "Requests refused because their key had reached a limit of its own.",
+            ("limit",),
             registry=self._registry,
         )
         self._again = Counter(
@@ -194,6 +201,9 @@ class Metrics:
 
     def request_refused(self, scheduling_class: SchedulingClass, reason: RefusalReason) -> None:
         self._refusals.labels(scheduling_class.value, reason.value).inc()
+
+    def key_limited(self, kind: LimitKind) -> None:
+        self._key_limited.labels(kind.value).inc()
 
     def request_runs_again(self, scheduling_class: SchedulingClass) -> None:
         """Count a request whose engine crashed under it, and which begins anew."""

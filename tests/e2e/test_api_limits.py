@@ -10,11 +10,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.contracts.keys import KeyRole
 from gateway.keys import KeyRing, load_keys
 from gateway.settings import (
     ClassSettings,
     EngineSettings,
-    KeyRole,
     KeySettings,
     QueueSettings,
     ServerSettings,
@@ -64,7 +64,6 @@ def _error(response: httpx.Response, status: int) -> dict[str, str | None]:
     [
         "/v1/completions/x",
         "/v1/embeddings",
-        "/v1/responses",
         "/v1/audio/speech",
         "/v1/images/generations",
         "/v1/moderations",

@@ -29,3 +29,10 @@ def test_every_scenario_runs_and_each_contender_answers(tmp_path: Path) -> None:
     assert results.roofline is not None
     assert results.roofline.measured_tokens_per_s
     assert (tmp_path / "latest.md").read_text() in done.stdout
+
+
+def test_the_servers_are_compared_by_what_a_chunk_costs_them() -> None:
+    command = [sys.executable, "-m", "tests.bench.http_servers", "--repeats", "1", "--streams", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| uvicorn |" in done.stdout

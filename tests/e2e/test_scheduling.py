@@ -5,9 +5,10 @@ from pathlib import Path
 
 import httpx
 
+from gateway.contracts.keys import KeyRole
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.keys import KeyRing, load_keys
-from gateway.settings import EngineSettings, KeyRole, KeySettings, MemorySettings, Settings
+from gateway.settings import EngineSettings, KeySettings, MemorySettings, Settings
 from tests.support.served import SCRIPTED, serving
 
 MIB = 1024**2

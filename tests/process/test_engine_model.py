@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from gateway import wire
-from gateway.engine.model_files import read_model_files
-from gateway.engine.quantize import predicted_build_bytes
+from gateway.engine.saved_model import predicted_build_bytes
+from gateway.models.model_files import read_model_files
 from tests.support.engine_client import WAIT_S, EngineClient, engine_spec, submit
 from tests.support.models import embedded_model, quantised_model
 

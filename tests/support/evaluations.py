@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.evaluations import (
     CaseRef,
@@ -20,6 +22,7 @@ from gateway.contracts.evaluations import (
     TrialError,
     Ungraded,
 )
+from gateway.contracts.host import Host, HostState
 from gateway.contracts.suites import GIB, SEED_CRITERIA
 from gateway.contracts.variants import EngineKind, EngineSpec, Variant
 
@@ -46,6 +49,17 @@ def make_variant(name: str) -> Variant:
             disk_bytes=0,
         ),
     )
+
+
+def make_host(**changes: object) -> Host:
+    host = Host(
+        chip="a chip",
+        memory_bytes=64 * GIB,
+        limit_bytes=48 * GIB,
+        os_version="macOS 15.5",
+        state=HostState(power_source="AC Power", thermal_state="nominal", swap_used_bytes=0),
+    )
+    return msgspec.structs.replace(host, **changes)
 
 
 def make_system(

@@ -17,16 +17,22 @@ from gateway.contracts.admin import (
     EngineView,
     EvaluationSummary,
     LoadRequest,
+    LoanRequest,
+    LoanView,
     PromotionRequest,
     PromotionView,
     RegisterVariant,
     VariantView,
 )
+from gateway.contracts.builds import BuildRequest, BuildView
 from gateway.contracts.chat import ErrorBody, ErrorObject
 from gateway.contracts.deployments import Deployment, GatePolicy, Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation
-from tests.support.evaluations import make_variant
+from gateway.contracts.scoring import ScoreRequest, ScoreView, TokenScore, TopToken
+from gateway.contracts.status import MemoryStatus, StatusView
+from gateway.contracts.tokens import TokenizeView
+from tests.support.evaluations import make_host, make_variant
 
 Chat = Callable[[httpx.Request], httpx.Response]
 
@@ -89,8 +95,31 @@ class FakeGateway:
         self.promotion_outcome = PromotionOutcome.DONE
         self.promotion_error: Exception | None = None
         self.refuse_unload: str | None = None
+        self.loans: list[LoanRequest] = []
+        self.lent: str | None = None
+        """The name of the variant that has the memory on loan; the incumbent's engine is away meanwhile."""
+        self.fits_one = False
+        """Whether the memory takes one engine."""
+        self.max_rows = 8
+        self.queued: dict[str, int] = {}
+        self.on_status: Callable[[], None] = lambda: None
+        """Called before each answer to `GET /admin/status`."""
+        self.lend: Callable[[LoanRequest], httpx.Response] = self.borrow
         self.unready: str | None = None
         """What is wrong with every engine."""
+        self.host = make_host()
+        self.memory = MemoryStatus(
+            limit_bytes=10_000,
+            reserve_bytes=1_000,
+            planned_bytes=0,
+            used_bytes=0,
+            available_bytes=10_000,
+            near_limit=False,
+        )
+        self.builds: list[BuildView] = []
+        """That are there."""
+        self.build: Callable[[BuildRequest], httpx.Response] = lambda _: error_response(404, ErrorCode.NOT_FOUND)
+        """Answers an order."""
         self.chat: Chat | None = None
         """Answers chat requests in place of the variants."""
         self.deployments = [
@@ -111,7 +140,7 @@ class FakeGateway:
         _, *parts = path.strip("/").split("/")
         match method, parts:
             case "POST", ["chat", "completions"]:
-                return self.chat(request) if self.chat else self._complete(request)
+                return self.chat(request) if self.chat else self.complete(request)
             case "GET", ["deployments"]:
                 return _json(self.deployments)
             case "GET", ["deployments", _]:
@@ -122,16 +151,37 @@ class FakeGateway:
                 return self._find(msgspec.json.decode(request.content, type=RegisterVariant).source)
             case "GET", ["variants", reference]:
                 return self._find(reference)
+            case "GET", ["builds"]:
+                return _json(self.builds)
+            case "POST", ["builds"]:
+                return self.build(msgspec.json.decode(request.content, type=BuildRequest))
+            case "GET", ["builds", build_id]:
+                return _json(next(view for view in self.builds if view.id == build_id))
+            case "POST", ["score"]:
+                return self._score(msgspec.json.decode(request.content, type=ScoreRequest))
+            case "POST", []:  # /tokenize
+                return _json(TokenizeView(tokens=(1, 2, 3), count=3, max_model_len=8192))
+            case "GET", ["host"]:
+                return _json(self.host)
+            case "GET", ["status"]:
+                return _json(self.status())
             case "GET", ["engines"]:
-                return _json([_engine(self.views[name], self.unready) for name in sorted(self.loaded)])
+                return _json([_engine(self.views[name], self.unready, self.max_rows) for name in sorted(self.loaded)])
             case "POST", ["engines"]:
                 view = self._view(msgspec.json.decode(request.content, type=LoadRequest).variant)
+                if self.fits_one and view.variant.name not in self.loaded:
+                    return error_response(503, ErrorCode.MEMORY_PRESSURE, "1,000 bytes and 1,000 are more than 1,500")
                 self.loaded.add(view.variant.name)
-                return _json(_engine(view, self.unready))
+                return _json(_engine(view, self.unready, self.max_rows))
             case "DELETE", ["engines", reference]:
                 if self.refuse_unload is not None:
                     return error_response(409, ErrorCode.NOT_READY, self.refuse_unload)
                 self.loaded.remove(self._view(reference).variant.name)
+                return httpx.Response(204)
+            case "POST", ["loans"]:
+                return self.lend(msgspec.json.decode(request.content, type=LoanRequest))
+            case "DELETE", ["loans"]:
+                self.end_loan()
                 return httpx.Response(204)
             case "POST", ["evaluations"]:
                 return self._record(msgspec.json.decode(request.content, type=Evaluation))
@@ -147,8 +197,45 @@ class FakeGateway:
             case _:
                 return error_response(404, ErrorCode.NOT_FOUND, f"no route {method} {path}")
 
-    def _complete(self, request: httpx.Request) -> httpx.Response:
+    def status(self) -> StatusView:
+        self.on_status()
+        return StatusView(
+            ready=True,
+            detail="",
+            pid=1,
+            uptime_s=1.0,
+            running=0,
+            queued=self.queued,
+            memory=self.memory,
+            deployments=(),
+            engines=tuple(_engine(self.views[name], self.unready, self.max_rows) for name in sorted(self.loaded)),
+        )
+
+    def end_loan(self) -> None:
+        """As the gateway does where it is asked to, or the loan's time has come."""
+        self.lent, self.loaded = None, {"incumbent"}
+
+    def borrow(self, loan: LoanRequest) -> httpx.Response:
+        assert self.lent is None, "the client gives back before it borrows"
+        self.loans.append(loan)
+        self.lent = self._view(loan.variant).variant.name
+        self.loaded = {self.lent}
+        return _json(LoanView(variant=loan.variant, ends_in_s=loan.for_s))
+
+    def _score(self, request: ScoreRequest) -> httpx.Response:
+        """Every variant holds every text alike, so none is found to be broken."""
+        answer = request.messages[-1].content if request.messages else ""
+        positions = tuple(
+            TokenScore(token=ord(letter), logprob=-0.1, top=(TopToken(ord(letter), -0.1),), tail_mass=0.09, text=letter)
+            for letter in answer
+        )
+        return _json(ScoreView(variant=request.variant or "", token_count=len(answer), positions=positions))
+
+    def complete(self, request: httpx.Request) -> httpx.Response:
+        """Answer as the variant that the request is pinned to."""
         view = self._view(request.headers["x-gateway-variant"])
+        if self.fits_one and view.variant.name not in self.loaded:
+            return error_response(503, ErrorCode.MEMORY_PRESSURE, "it does not fit beside the one that is loaded")
         return stream_response(whole_answer(self.answers[view.variant.name]), view.reference)
 
     def _view(self, reference: str) -> VariantView:
@@ -156,7 +243,7 @@ class FakeGateway:
 
     def _find(self, source: str) -> httpx.Response:
         for name, view in self.views.items():
-            if source in {name, view.reference, view.digest}:
+            if source in {name, view.reference, view.digest, view.variant.engine.path}:
                 return _json(view)
         return error_response(422, ErrorCode.MODEL_UNREADABLE, f"no model {source!r}")
 
@@ -198,7 +285,7 @@ def _view(name: str, predicted_bytes: int) -> VariantView:
     )
 
 
-def _engine(view: VariantView, unready: str | None) -> EngineView:
+def _engine(view: VariantView, unready: str | None, max_rows: int) -> EngineView:
     return EngineView(
         engine_digest=view.variant.engine.digest,
         variants=(view.reference,),
@@ -212,7 +299,7 @@ def _engine(view: VariantView, unready: str | None) -> EngineView:
         predicted_bytes=view.predicted_bytes,
         memory=EngineMemory(),
         rows=0,
-        max_rows=8,
+        max_rows=max_rows,
         one_at_a_time=False,
         queued=0,
         restarts=0,

@@ -1,9 +1,11 @@
 """Every route has its rule of access, and the rule is enforced."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,11 +14,13 @@ from litestar.routes import HTTPRoute
 
 from gateway.api.app import create_litestar
 from gateway.api.auth import ACCESS
+from gateway.api.record import is_anthropic
 from gateway.contracts.admin import PromotionRequest
+from gateway.contracts.keys import KeyRole
 from gateway.keys import KeyRing, load_keys
 from gateway.registry import Registry
 from gateway.service import Gateway
-from gateway.settings import KeyRole, KeySettings, ServerSettings, Settings
+from gateway.settings import KeySettings, ServerSettings, Settings
 from gateway.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +36,12 @@ EXPECTED = {
     ("GET", "/metrics"): KeyRole.CHAT,
     ("POST", "/v1/chat/completions"): KeyRole.CHAT,
     ("POST", "/v1/completions"): KeyRole.CHAT,
+    ("POST", "/v1/responses"): KeyRole.CHAT,
+    ("POST", "/v1/messages"): KeyRole.CHAT,
+    ("POST", "/v1/messages/count_tokens"): KeyRole.CHAT,
+    ("GET", "/v1/responses/{response_id}"): KeyRole.CHAT,
+    ("DELETE", "/v1/responses/{response_id}"): KeyRole.CHAT,
+    ("GET", "/v1/responses/{response_id}/input_items"): KeyRole.CHAT,
     ("POST", "/tokenize"): KeyRole.CHAT,
     ("POST", "/detokenize"): KeyRole.CHAT,
     ("GET", "/v1/models"): KeyRole.CHAT,
@@ -39,18 +49,30 @@ EXPECTED = {
     ("GET", "/admin/variants"): KeyRole.EVALUATION,
     ("POST", "/admin/variants"): KeyRole.EVALUATION,
     ("GET", "/admin/variants/{reference}"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/variants/{reference}"): KeyRole.ADMIN,
     ("GET", "/admin/engines"): KeyRole.EVALUATION,
     ("POST", "/admin/engines"): KeyRole.EVALUATION,
     ("DELETE", "/admin/engines/{reference}"): KeyRole.EVALUATION,
+    ("POST", "/admin/loans"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/loans"): KeyRole.EVALUATION,
     ("GET", "/admin/status"): KeyRole.EVALUATION,
+    ("GET", "/admin/host"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments"): KeyRole.EVALUATION,
     ("GET", "/admin/deployments/{model}"): KeyRole.EVALUATION,
+    ("GET", "/admin/builds"): KeyRole.EVALUATION,
+    ("POST", "/admin/builds"): KeyRole.EVALUATION,
+    ("GET", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
+    ("DELETE", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/score"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
     ("GET", "/admin/promotions"): KeyRole.EVALUATION,
     ("POST", "/admin/promotions"): KeyRole.EVALUATION,
+    ("GET", "/admin/keys"): KeyRole.ADMIN,
+    ("POST", "/admin/keys"): KeyRole.ADMIN,
+    ("POST", "/admin/keys/{name}/rotation"): KeyRole.ADMIN,
+    ("DELETE", "/admin/keys/{name}"): KeyRole.ADMIN,
 }
 
 
@@ -157,7 +179,8 @@ async def test_without_keys_no_web_page_is_answered(tmp_path: Path, headers: dic
         for method, path in EXPECTED:
             response = await client.request(method, path, content=b"{}", headers=headers)
             assert response.status_code == 403, f"{method} {path}"
-            assert response.json()["error"]["code"] == "permission_denied"
+            name, said = ("type", "permission_error") if is_anthropic(path) else ("code", "permission_denied")
+            assert response.json()["error"][name] == said
             assert "configure keys" in response.json()["error"]["message"]
 
 
@@ -183,6 +206,7 @@ async def test_metrics_need_no_key_on_loopback(tmp_path: Path) -> None:
     [
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
         ("/v1/completions", {"prompt": "Hello"}),
+        ("/v1/responses", {"input": "Hello"}),
         ("/tokenize", {"prompt": "Hello"}),
         ("/detokenize", {"tokens": [1]}),
     ],
@@ -231,3 +255,25 @@ async def test_a_refused_request_is_not_read(tmp_path: Path) -> None:
         response = await client.post("/v1/chat/completions", content=body())
     assert response.status_code == 401
     assert not read
+
+
+async def test_no_request_waits_for_a_thread_to_be_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[object] = []
+    async with _app(tmp_path) as app, _client(app) as client:
+        loop = asyncio.get_running_loop()
+        hand = loop.run_in_executor
+
+        def note(*call: Any) -> Any:
+            handed.append(call)
+            return hand(*call)
+
+        monkeypatch.setattr(loop, "run_in_executor", note)
+        assert (await client.get("/health")).status_code == 200
+        monkeypatch.undo()
+    assert not handed
+
+
+async def test_the_header_of_anthropics_clients_proves_nothing_on_other_routes(tmp_path: Path) -> None:
+    async with _app(tmp_path) as app, _client(app) as client:
+        response = await client.get("/v1/models", headers={"x-api-key": "secret-admin"})
+    assert response.status_code == 401

@@ -6,7 +6,7 @@ import pytest
 from litestar.exceptions import HTTPException, InternalServerException, PermissionDeniedException
 from structlog.testing import capture_logs
 
-from gateway.api.errors import TABLE, as_gateway_error, encode_error
+from gateway.api.errors import TABLE, anthropic_status, as_gateway_error, encode_anthropic_error, encode_error
 from gateway.contracts.error_codes import ErrorCode
 from gateway.errors import GatewayError, InvalidRequest, MemoryPressure
 
@@ -36,6 +36,31 @@ def test_an_error_has_the_four_fields_of_openai() -> None:
     assert json.loads(encode_error(error)) == {
         "error": {"message": "`n` must be 1.", "type": "invalid_request_error", "param": "n", "code": "invalid_value"}
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        (ErrorCode.INVALID_VALUE, 400, "invalid_request_error"),
+        (ErrorCode.INVALID_API_KEY, 401, "authentication_error"),
+        (ErrorCode.PERMISSION_DENIED, 403, "permission_error"),
+        (ErrorCode.MODEL_NOT_FOUND, 404, "not_found_error"),
+        (ErrorCode.METHOD_NOT_ALLOWED, 405, "invalid_request_error"),
+        (ErrorCode.VARIANT_ARCHIVED, 409, "invalid_request_error"),
+        (ErrorCode.REQUEST_TOO_LARGE, 413, "request_too_large"),
+        (ErrorCode.QUEUE_FULL, 429, "rate_limit_error"),
+        (ErrorCode.ENGINE_CRASHED, 500, "api_error"),
+        (ErrorCode.NOT_READY, 529, "overloaded_error"),
+    ],
+)
+def test_an_error_for_anthropics_clients_has_their_status_and_type(code: ErrorCode, status: int, kind: str) -> None:
+    assert anthropic_status(TABLE[code].status) == status
+    assert json.loads(encode_anthropic_error(GatewayError("No.", code=code), "r")) == {
+        "type": "error",
+        "error": {"type": kind, "message": "No."},
+        "request_id": "r",
+    }
+    assert "request_id" not in json.loads(encode_anthropic_error(GatewayError("No.", code=code)))
 
 
 def test_an_error_without_a_field_says_null() -> None:

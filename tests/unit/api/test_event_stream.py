@@ -8,6 +8,7 @@ from litestar.types import Message, Send
 
 from gateway.api.disconnect import ReaderStalled
 from gateway.api.event_stream import EventStream
+from tests.support.fleets import until
 
 pytestmark = pytest.mark.anyio
 
@@ -20,12 +21,15 @@ class Reader:
 
     def __init__(self, takes: int) -> None:
         self.taken: list[bytes] = []
+        self.waiting = 0
+        """Messages that were held up, so far."""
         self.reads = asyncio.Event()
         self._takes = takes
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
             if len(self.taken) >= self._takes:
+                self.waiting += 1
                 await self.reads.wait()
             self.taken.append(message["body"])
 
@@ -83,3 +87,47 @@ async def test_whoever_cancels_the_owner_is_not_told_of_a_stalled_reader() -> No
     owner.cancel()
     with pytest.raises(asyncio.CancelledError):
         await owner
+
+
+async def test_an_event_comes_after_a_comment_that_the_client_is_slow_to_take() -> None:
+    reader = Reader(takes=0)
+    async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S) as stream:
+        await until(lambda: reader.waiting == 1)
+        event = asyncio.create_task(stream.send(b"first"))
+        await asyncio.sleep(0)
+        assert reader.waiting == 1
+        reader.reads.set()
+        await event
+        await stream.end(b"last")
+    assert reader.taken[0].startswith(b":")
+    assert [it for it in reader.taken if not it.startswith(b":")] == [b"first", b"last"]
+
+
+async def test_a_comment_is_not_sent_beside_an_event_that_waits() -> None:
+    reader = Reader(takes=0)
+    async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S) as stream:
+        event = asyncio.create_task(stream.send(b"first"))
+        await asyncio.sleep(5 * AT_ONCE_S)
+        assert reader.waiting == 1
+        reader.reads.set()
+        await event
+        await stream.end(b"last")
+    assert reader.taken[0] == b"first"
+
+
+async def test_a_body_goes_where_bodies_are_sent_and_its_head_where_heads_are() -> None:
+    heads: list[str] = []
+    bodies: list[str] = []
+
+    async def send(message: Message) -> None:
+        heads.append(message["type"])
+
+    async def send_body(message: Message) -> None:
+        bodies.append(message["type"])
+
+    stream = EventStream(cast("Send", send), LONG_S, stall_limit_s=LONG_S, send_body=cast("Send", send_body))
+    async with stream:
+        await stream.send(b"first")
+        await stream.end(b"last")
+    assert heads == ["http.response.start"]
+    assert bodies == ["http.response.body", "http.response.body"]

@@ -88,8 +88,8 @@ def test_the_finish_reason_is_null_until_the_end() -> None:
 def test_every_chunk_names_the_same_completion() -> None:
     chunks = _encoder(include_usage=True)
     usage = Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
-    data = chunks.delta(0, _delta("Par")) + chunks.delta(0, _delta("is", FinishReason.STOP)) + chunks.usage(usage)
-    for one in data.split(b"\n\n")[:-1]:
+    data = chunks.delta(0, _delta("Par")) + chunks.delta(0, _delta("is", FinishReason.STOP)) + chunks.end(usage)
+    for one in data.removesuffix(DONE).split(b"\n\n")[:-1]:
         chunk = _read(one + b"\n\n")
         assert chunk["object"] == "chat.completion.chunk"
         assert (chunk["id"], chunk["created"], chunk["model"]) == ("chatcmpl-1", 1_700_000_000, "m")
@@ -98,13 +98,13 @@ def test_every_chunk_names_the_same_completion() -> None:
 def test_usage_is_absent_unless_asked_for() -> None:
     chunks = _encoder()
     assert "usage" not in _read(chunks.delta(0, _delta("Par")))
-    assert chunks.usage(Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)) == b""
+    assert chunks.end(Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)) == DONE
 
 
 def test_usage_that_is_asked_for_is_null_until_a_trailer_without_choices() -> None:
     chunks = _encoder(include_usage=True)
     assert _read(chunks.delta(0, _delta("Par")))["usage"] is None
-    trailer = _read(chunks.usage(Usage(prompt_tokens=3, completion_tokens=1, total_tokens=4)))
+    trailer = _read(chunks.end(Usage(prompt_tokens=3, completion_tokens=1, total_tokens=4)).removesuffix(DONE))
     assert trailer["choices"] == []
     assert trailer["usage"] == {
         "prompt_tokens": 3,

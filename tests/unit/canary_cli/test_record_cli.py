@@ -83,3 +83,25 @@ def test_what_is_no_record_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"id": 1}')
     assert cli.run(["judge", str(tmp_path / "record.json")]) == ExitCode.USAGE
     assert cli.run(["judge", str(tmp_path / "absent.json")]) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("part", "code"), [(1e-8, ExitCode.ERRORED), (-1e-8, ExitCode.ERRORED), (1e-10, ExitCode.PASSED)]
+)
+@pytest.mark.parametrize("of", ["comparison", "result"])
+def test_numbers_may_differ_by_what_another_library_rounds_and_no_more(
+    tmp_path: Path, part: float, code: ExitCode, of: str
+) -> None:
+    sound = record(1.0)
+    (judgement,) = sound.judgements
+    if of == "comparison":
+        first, *others = judgement.comparisons
+        assert first.candidate.low
+        level = msgspec.structs.replace(first.candidate, low=first.candidate.low * (1 + part))
+        changed = {"comparisons": (msgspec.structs.replace(first, candidate=level), *others)}
+    else:
+        result, *further = judgement.results
+        assert result.low
+        changed = {"results": (msgspec.structs.replace(result, low=result.low * (1 + part)), *further)}
+    forged = msgspec.structs.replace(judgement, **changed)
+    assert judged(tmp_path, msgspec.structs.replace(sound, judgements=(forged,))) == code

@@ -127,3 +127,21 @@ async def test_who_waits_for_a_yes_is_told_of_the_end() -> None:
     bench.attempt.fail(EngineCrashed("gone"))
     with pytest.raises(EngineCrashed):
         await waiting
+
+
+async def test_a_reader_that_is_cancelled_in_the_moment_of_news_leaves_them_to_the_next() -> None:
+    bench = Bench()
+    bench.accept()
+    await bench.attempt.accepted()
+    reading = asyncio.create_task(bench.attempt.take())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    bench.say("a", 1)
+    bench.say("b", 2)
+    assert (await bench.attempt.take()).text == "ab"
+    reading = asyncio.create_task(bench.attempt.take())
+    await asyncio.sleep(0)
+    assert not reading.done()
+    bench.say("c", 3)
+    assert (await reading).text == "c"

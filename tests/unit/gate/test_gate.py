@@ -10,8 +10,9 @@ from canary.judge import judge
 from gateway.contracts.deployments import Deployment, GatePolicy
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Outcome, Rule, Verdict
 from gateway.contracts.heldout import HeldoutDraw, draw_digest, heldout_seed
+from gateway.contracts.host import Host, HostRecord
 from gateway.gate import refusals
-from tests.support.evaluations import make_evaluation, make_variant
+from tests.support.evaluations import make_evaluation, make_host, make_variant
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 FLOOR = Criterion(name="accuracy", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.8)
@@ -38,8 +39,9 @@ def reasons(
     candidate: str = CANDIDATE,
     deployment: Deployment = DEPLOYMENT,
     now: datetime = MADE + timedelta(minutes=1),
+    host: Host | None = None,
 ) -> tuple[str, ...]:
-    return refusals(evaluation, candidate_digest=candidate, deployment=deployment, now=now)
+    return refusals(evaluation, candidate_digest=candidate, deployment=deployment, now=now, host=host)
 
 
 def with_gate(**changes: object) -> Deployment:
@@ -156,6 +158,11 @@ def test_a_record_of_nothing_is_refused_and_not_a_crash() -> None:
     assert len(reasons(empty)) == 2
 
 
+def test_a_comparison_promotes_nothing_even_where_its_reference_serves_by_now() -> None:
+    compared = msgspec.structs.replace(judged(), compared_while="0" * 64)
+    assert "compares two variants" in only(reasons(compared))
+
+
 def test_every_reason_is_told_at_once() -> None:
     evaluation = msgspec.structs.replace(judged(candidate=0.0), model="other", deployment_revision=9)
     assert len(reasons(evaluation, now=MADE + timedelta(days=2))) == 4
@@ -216,3 +223,34 @@ def test_held_out_cases_without_a_draw_are_refused() -> None:
     whole = with_draw(judged())
     undeclared = msgspec.structs.replace(whole, suite=msgspec.structs.replace(whole.suite, heldout=None))
     assert "does not say how they were drawn" in only(reasons(undeclared))
+
+
+def on_host(start: Host, end: Host) -> Evaluation:
+    evaluation = judged()
+    environment = msgspec.structs.replace(evaluation.environment, host=HostRecord(start=start, end=end))
+    return msgspec.structs.replace(evaluation, environment=environment)
+
+
+def test_an_evaluation_of_another_machine_is_refused_and_one_that_names_none_is_let_be() -> None:
+    here, there = make_host(), make_host(chip="Apple M9")
+    assert reasons(on_host(here, here), host=here) == ()
+    assert reasons(judged(), host=here) == ()
+    assert "made on another machine (Apple M9, macOS 15.5" in only(reasons(on_host(there, there), host=here))
+    assert "ended on another" in only(reasons(on_host(here, there), host=here))
+
+
+@pytest.mark.parametrize("change", [{"tag": "easy"}, {"concurrency": 4}])
+def test_a_criterion_over_another_subgroup_is_another_rule(change: dict[str, Any]) -> None:
+    timed = msgspec.structs.replace(CEILING, **change)
+    demanded = with_gate(criteria=(FLOOR, timed, MARGIN))
+    assert "is another rule than the gate's" in only(reasons(judged(), deployment=demanded))
+
+
+def test_one_request_at_a_time_is_meant_where_no_concurrency_is_named() -> None:
+    demanded = with_gate(criteria=(FLOOR, msgspec.structs.replace(CEILING, concurrency=1), MARGIN))
+    assert reasons(judged(), deployment=demanded) == ()
+
+
+def test_a_further_criterion_of_the_evaluations_own_is_no_shortcoming() -> None:
+    further = msgspec.structs.replace(CEILING, name="further", bound=9.0)
+    assert reasons(judged(criteria=(*CRITERIA, further))) == ()

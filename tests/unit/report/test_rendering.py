@@ -138,6 +138,15 @@ def test_an_outcome_that_its_interval_confirms_is_not_listed() -> None:
     assert "new, accuracy: " not in rendered[rendered.index("does not establish") :]
 
 
+def test_a_comparison_says_who_served_and_that_it_promotes_nothing() -> None:
+    evaluation = judged({"old": [1.0] * 12, "new": [1.0] * 12})
+    assert "promotes nothing" not in render_markdown(evaluation)
+    compared = msgspec.structs.replace(evaluation, compared_while="abcdef" + "0" * 58)
+    sentence = "has the incumbent's role here, while abcdef000000 served tutor: this record promotes nothing"
+    assert sentence in render_markdown(compared)
+    assert sentence in single_spaced(terminal(compared))
+
+
 def test_the_choice_among_several_candidates_is_named_as_uncorrected() -> None:
     assert "best of 2 candidates" in terminal(judged({"old": [1.0] * 10, "a": [1.0] * 10, "b": [1.0] * 10}))
     assert "best of" not in terminal(judged({"old": [1.0] * 10, "a": [1.0] * 10}))

@@ -87,6 +87,41 @@ def test_a_criterion_that_cannot_hold_or_cannot_fail_is_an_error(
     assert words in found
 
 
+TIMED = "[protocol.latency]\nconcurrency = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (accuracy(tag="hard"), "no case has the tag 'hard'"),
+        (criterion(metric="end_to_end_s", rule="at_most", bound=3, tag="hard"), "no case has the tag 'hard'"),
+        (criterion(metric="end_to_end_s", rule="at_most", bound=3, concurrency=8), "nothing is timed at 8 requests"),
+        (criterion(metric="end_to_end_s", rule="at_most", bound=3, statistic="p95"), "it takes 63"),
+    ],
+)
+def test_a_subgroup_without_enough_is_found(tmp_path: Path, text: str, words: str) -> None:
+    (found,) = findings(tmp_path, manifest=HEAD + CATEGORIES + TIMED + text)
+    assert "inconclusive whatever a candidate does" in found
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (criterion(metric="memory_peak_bytes", rule="at_most", bound=3, tag="x"), "the engine's, and has no tags"),
+        (criterion(metric="end_to_end_s", rule="at_most", bound=3, concurrency=8), "give [protocol.latency]"),
+    ],
+)
+def test_a_subgroup_that_cannot_be_is_an_error(tmp_path: Path, text: str, words: str) -> None:
+    (found,) = findings(tmp_path, manifest=HEAD + CATEGORIES + text)
+    assert found.startswith("error suite.toml, line")
+    assert words in found
+
+
+def test_a_protocol_that_measures_memory_lints_clean(tmp_path: Path) -> None:
+    assert findings(tmp_path, manifest=HEAD + CATEGORIES + "[protocol.memory]\n") == []
+
+
 @pytest.mark.parametrize("bound", ["nan", "inf"])
 def test_a_bound_that_is_no_number_is_an_error(tmp_path: Path, bound: str) -> None:
     text = accuracy().replace("0.5", bound)
@@ -109,12 +144,18 @@ def test_an_advisory_criterion_that_cases_cannot_decide_is_a_warning(tmp_path: P
     found = findings(tmp_path, manifest=EVIDENCE + CATEGORIES + text, lines=cases(sums=50, words=50))
     assert len(found) == 1
     assert found[0].startswith("warning suite.toml, line 6: criterion 'slow' is inconclusive")
-    assert "p99 cannot be bounded by 100 cases" in found[0]
+    assert "p99 cannot be bounded by 24 prompts: it takes 321" in found[0]
 
 
 def test_floors_of_two_categories_do_not_contradict_each_other(tmp_path: Path) -> None:
     text = accuracy(bound=0.9, category="sums") + accuracy(name="y", rule="at_most", bound=0.8, category="words")
     assert findings(tmp_path, manifest=HEAD + CATEGORIES + text) == []
+
+
+def test_a_template_argument_that_the_gateway_refuses_is_an_error(tmp_path: Path) -> None:
+    arguments = "[template_arguments]\nenable_thinking = false\ntools = true\n"
+    (finding,) = findings(tmp_path, manifest=HEAD + arguments + CATEGORIES)
+    assert finding.startswith("error suite.toml, line 6: the template argument 'tools' is not for a suite to set")
 
 
 def test_a_suite_without_a_required_criterion_decides_nothing(tmp_path: Path) -> None:

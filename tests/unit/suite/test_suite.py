@@ -105,10 +105,21 @@ def test_the_digest_ignores_the_order_of_keys_and_lines_and_defaults_written_out
         (SUM, "template_arguments = {enable_thinking = false}\n" + MANIFEST),
         (SUM, "protocol = {warm_up_count = 2}\n" + MANIFEST),
         (SUM, "protocol = {prefix_cache = true}\n" + MANIFEST),
+        (SUM, "protocol = {latency = {}}\n" + MANIFEST),
+        (SUM, "protocol = {memory = {}}\n" + MANIFEST),
     ],
 )
 def test_the_digest_changes_with_whatever_changes_a_score(tmp_path: Path, line: Line, manifest: str) -> None:
     assert load(tmp_path, line, manifest=manifest).digest != load(tmp_path, SUM).digest
+
+
+def test_a_suite_that_names_nothing_new_has_the_digest_from_before_there_was_more(tmp_path: Path) -> None:
+    manifest = MANIFEST + "[protocol]\nwarm_up_count = 2\n" + CRITERION.format("x")
+    assert load(tmp_path, SUM, manifest=manifest).digest == (
+        "d6476450c3a785962a355573f2901fa9f22a9798520ed59e5a94bf58feb36cf7"
+    )
+    for newer in ("tag = 'demo'\n", "category = 'facts'\ntag = 'demo'\n"):
+        assert load(tmp_path, SUM, manifest=manifest + newer).digest != load(tmp_path, SUM, manifest=manifest).digest
 
 
 def test_the_digest_ignores_formatting_and_words_that_score_nothing(tmp_path: Path) -> None:

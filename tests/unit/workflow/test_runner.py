@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from canary.client import GatewayClient
-from canary.runner import grade_result, plan_trials, run_trials, warm_up
+from canary.runner import Trier, grade_result, plan_trials, run_trials
 from canary.suite import Suite, load_suite
+from gateway.contracts.chat import FinishReason
 from gateway.contracts.evaluations import Completion, Grade, Role, System, Trial, Ungraded
 from gateway.contracts.suites import Protocol
 from tests.support.evaluations import CANDIDATE_ERROR, INFRASTRUCTURE_ERROR, make_system
@@ -58,7 +59,7 @@ def test_trials_are_numbered_in_the_order_of_execution_and_reported(tmp_path: Pa
 
     plan = plan_trials(suite, SYSTEMS)
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway:
-        trials = list(run_trials(gateway, plan, suite, model="tutor", on_trial=on_trial))
+        trials = list(run_trials(Trier(gateway, suite, model="tutor"), plan, on_trial=on_trial))
     assert seen == [(sequence, 9) for sequence in range(9)]
     assert [(trial.case_id, trial.variant_digest) for trial in trials] == [
         (planned.case.id, planned.system.variant.digest) for planned in plan
@@ -74,6 +75,36 @@ def test_an_error_of_the_variant_is_graded_zero_and_any_other_is_not_graded(tmp_
     (case,) = mini_suite(tmp_path, count=1).cases
     assert grade_result(CANDIDATE_ERROR, case) == Grade(value=0.0, reason="no answer: engine_crashed")
     assert grade_result(INFRASTRUCTURE_ERROR, case) == Ungraded(reason="no answer: queue_full")
+
+
+@pytest.mark.parametrize(("finish_reason", "expected"), [(FinishReason.STOP, 1.0), (FinishReason.LENGTH, 0.0)])
+def test_an_answer_that_was_cut_off_scores_zero_even_where_it_says_what_is_right(
+    tmp_path: Path, finish_reason: FinishReason, expected: float
+) -> None:
+    (case,) = mini_suite(tmp_path, count=1).cases
+    grade = grade_result(completion("4", finish_reason), case)
+    assert isinstance(grade, Grade)
+    assert grade.value == expected
+    assert ("cut off after" in grade.reason) is (finish_reason is FinishReason.LENGTH)
+
+
+def test_output_that_is_no_answer_scores_zero(tmp_path: Path) -> None:
+    (case,) = mini_suite(tmp_path, count=1).cases
+    for text in ("", "\x00\ufffd", "{]", "I cannot say."):
+        grade = grade_result(completion(text, FinishReason.STOP), case)
+        assert isinstance(grade, Grade)
+        assert grade.value == 0.0
+
+
+def completion(text: str, finish_reason: FinishReason) -> Completion:
+    return Completion(
+        text=text,
+        finish_reason=finish_reason,
+        prompt_tokens=7,
+        completion_tokens=3,
+        time_to_first_token_s=0.1,
+        generation_time_s=0.2,
+    )
 
 
 class Seen:
@@ -103,7 +134,7 @@ def test_each_system_is_asked_first_what_is_not_recorded(tmp_path: Path, count: 
     plan = plan_trials(suite, (*SYSTEMS, SYSTEMS[0]))  # the incumbent as its own candidate has one engine
     seen = Seen()
     with GatewayClient("http://gateway.test", transport=fake_that_keeps(seen).transport) as gateway:
-        warm_up(gateway, plan, suite, model="tutor")
+        Trier(gateway, suite, model="tutor").warm_up(plan)
     variants = [request.headers["x-gateway-variant"] for request in seen.requests]
     assert sorted(variants) == sorted(system.variant.reference for system in SYSTEMS for _ in range(count))
 
@@ -113,7 +144,8 @@ def test_the_suite_says_what_the_template_gets_and_whether_kv_is_shared(tmp_path
         seen = Seen()
         with GatewayClient("http://gateway.test", transport=fake_that_keeps(seen).transport) as gateway:
             plan = plan_trials(suite, SYSTEMS[:1])
-            list(run_trials(gateway, plan, suite, model="tutor", on_trial=lambda _trial, _total: None))
+            trier = Trier(gateway, suite, model="tutor")
+            list(run_trials(trier, plan, on_trial=lambda _trial, _total: None))
         (request,) = seen.requests
         return json.loads(request.content)["chat_template_kwargs"], request.headers["x-gateway-prefix-cache"]
 

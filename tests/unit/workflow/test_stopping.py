@@ -8,7 +8,7 @@ import pytest
 
 from canary.client import GatewayClient
 from canary.judge import case_order, judge
-from canary.runner import plan_trials, run_trials
+from canary.runner import Trier, plan_trials, run_trials
 from canary.suite import Suite, load_suite
 from canary.workflow import evaluate, line_up
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Outcome, Profile, Role, Rule, StopCause, Trial
@@ -42,6 +42,8 @@ class Silent:
     def note(self, sentence: str) -> None: ...
 
     def on_trial(self, trial: Trial, total: int) -> None: ...
+
+    def on_case(self, standings: object) -> None: ...
 
 
 def test_cases_run_in_the_order_in_which_they_are_judged(tmp_path: Path) -> None:
@@ -100,17 +102,15 @@ def test_profile_seed_runs_every_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1, 2])
-def test_a_settled_system_is_told_by_identity_and_not_by_its_variant(tmp_path: Path, over: int) -> None:
+def test_a_settled_system_is_told_by_its_place_and_not_by_its_variant(tmp_path: Path, over: int) -> None:
     suite = suite_of(tmp_path, count=5)
     twins = (make_system("incumbent", Role.INCUMBENT), make_system("incumbent"), make_system("incumbent"))
     fake = FakeGateway({"incumbent": "4"})
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway:
         trials = run_trials(
-            gateway,
+            Trier(gateway, suite, model="tutor"),
             plan_trials(suite, twins),
-            suite,
-            model="tutor",
             on_trial=Silent().on_trial,
-            settled=lambda _: (twins[over],),
+            settled=lambda _: (over,),
         )
         assert len(list(trials)) == 3 + 2 * 4

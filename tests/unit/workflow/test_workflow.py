@@ -1,6 +1,6 @@
 """From sources to a promotion, against a gateway in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 from canary.client import GatewayClient
 from canary.errors import GatewayRefused, PromotionFailed, UsageError
-from canary.judge import judge
+from canary.judge import Standing, judge
 from canary.programs.families import generate as generation
 from canary.suite import load_suite
 from canary.workflow import (
@@ -18,6 +18,7 @@ from canary.workflow import (
     evaluate,
     find_deployment,
     line_up,
+    line_up_pair,
     promote_by_override,
     promote_winner,
     register,
@@ -42,6 +43,9 @@ class Notes:
 
     def on_trial(self, trial: Trial, total: int) -> None:
         del trial, total
+
+    def on_case(self, standings: Mapping[str, Standing]) -> None:
+        del standings
 
 
 @pytest.fixture
@@ -75,6 +79,26 @@ def test_an_evaluation_is_recorded_as_it_is_returned(gateway: GatewayClient, fak
     assert (evaluation.model, evaluation.deployment_revision) == ("tutor", 4)
 
 
+class Watching(Notes):
+    """A progress that keeps how the candidates stood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stood: list[dict[str, int]] = []
+
+    def on_case(self, standings: Mapping[str, Standing]) -> None:
+        self.stood.append({label: standing.pairs for label, standing in standings.items()})
+
+
+def test_how_each_candidate_stands_is_told_after_each_case(gateway: GatewayClient, tmp_path: Path) -> None:
+    write_mini_suite(tmp_path)
+    suite, progress = load_suite("mini", search_path=[tmp_path]), Watching()
+    lineup = line_up(gateway, find_deployment(gateway, None), ["good", "bad"])
+    with ExitStack() as engines:
+        evaluate(gateway, lineup, suite, engines=engines, progress=progress)
+    assert progress.stood == [{"good": count, "bad": count} for count in range(1, 13)]
+
+
 def test_candidates_are_unloaded_at_the_end_and_the_incumbent_is_not(
     gateway: GatewayClient, fake: FakeGateway, tmp_path: Path
 ) -> None:
@@ -91,6 +115,21 @@ def test_a_candidate_that_somebody_else_had_loaded_stays_loaded(
     with ExitStack() as engines:
         run(gateway, tmp_path, "good", engines=engines)
     assert fake.loaded == {"incumbent", "good"}
+
+
+def test_of_two_that_are_compared_none_stays_loaded_that_was_not(
+    gateway: GatewayClient, fake: FakeGateway, tmp_path: Path
+) -> None:
+    write_mini_suite(tmp_path)
+    suite = load_suite("mini", search_path=[tmp_path])
+    lineup = line_up_pair(gateway, find_deployment(gateway, None), "good", "bad")
+    with ExitStack() as engines:
+        evaluation = evaluate(gateway, lineup, suite, engines=engines, progress=Notes())
+        assert fake.loaded == {"incumbent", "good", "bad"}
+    assert fake.loaded == {"incumbent"}
+    assert [system.role for system in evaluation.systems] == [Role.INCUMBENT, Role.CANDIDATE]
+    assert evaluation.compared_while == fake.views["incumbent"].digest
+    assert fake.promotions == []
 
 
 def test_candidates_are_unloaded_where_the_run_breaks_off(
