@@ -1,12 +1,15 @@
 """The command line: judge candidates, promote the winner, roll back, and read what is recorded."""
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 import stamina.instrumentation
 from rich.console import Console
 
@@ -105,6 +108,59 @@ _fresh_option = click.option(
 _candidates_argument = click.argument("candidates", metavar="MODEL...", nargs=-1, required=True)
 
 
+class JudgingFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the options say that all judging commands have."""
+
+    suite: str | None
+    tag: str | None
+    required: tuple[str, ...]
+    advisory: tuple[str, ...]
+    mode: str | None
+    window_s: float | None
+    fresh: bool
+    model: str | None
+    url: str
+
+    def suite_for(self, deployment: Deployment) -> Suite:
+        """Return the suite that was asked for; where none was, the one that the Deployment's gate demands."""
+        gate = deployment.gate
+        tag = self.tag if self.tag is not None or self.suite is not None else gate.tag
+        suite = load_suite(self.suite or gate.suite, search_path=default_search_path(os.environ), tag=tag)
+        return with_flags(suite, self.required, self.advisory)
+
+    def run_options(self) -> RunOptions:
+        return RunOptions(
+            mode=None if self.mode is None else Mode(self.mode),
+            window_s=self.window_s,
+            log_directory=default_log_directory(os.environ),
+            fresh=self.fresh,
+        )
+
+
+def _judging_options(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
+    """Give a command the options of all judging commands, as one argument `flags`."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> ExitCode:
+        flags = JudgingFlags(**{name: given.pop(name) for name in JudgingFlags.__struct_fields__})
+        return command(flags=flags, **given)
+
+    options = (
+        _suite_option,
+        _tag_option,
+        _require_option,
+        _advise_option,
+        _mode_option,
+        _window_option,
+        _fresh_option,
+        _model_option,
+        _gateway_option,
+    )
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gateway-canary")
 @click.option("--debug", is_flag=True, help="Show the traceback of a crash.")
@@ -121,65 +177,34 @@ def cli(*, debug: bool) -> None:
 
 @cli.command("evaluate")
 @_candidates_argument
-@_suite_option
-@_tag_option
-@_require_option
-@_advise_option
-@_mode_option
-@_window_option
-@_fresh_option
-@_model_option
-@_gateway_option
-def evaluate_command(  # noqa: PLR0913 - one argument an option, as click passes them
+@_judging_options
+def evaluate_command(
     *,
     candidates: tuple[str, ...],
-    suite: str | None,
-    tag: str | None,
-    required: tuple[str, ...],
-    advisory: tuple[str, ...],
-    mode: str | None,
-    window_s: float | None,
-    fresh: bool,
-    model: str | None,
-    url: str,
+    flags: JudgingFlags,
 ) -> ExitCode:
     """Judge one or several candidates against the incumbent, and record it."""
-    options = _run_options(mode, window_s, fresh=fresh)
-    with _gateway(url) as gateway, _progress() as progress:
-        deployment = find_deployment(gateway, model)
-        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+    with _gateway(flags.url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, flags.model)
+        chosen = flags.suite_for(deployment)
         lineup = line_up(gateway, deployment, candidates)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+            evaluation = evaluate(
+                gateway, lineup, chosen, engines=engines, progress=progress, options=flags.run_options()
+            )
     rendering.render_terminal(evaluation, _output())
     return _exit_code(evaluation)
 
 
 @cli.command()
 @_candidates_argument
-@_suite_option
-@_tag_option
-@_require_option
-@_advise_option
-@_mode_option
-@_window_option
-@_fresh_option
-@_model_option
-@_gateway_option
+@_judging_options
 @click.option("--override", "reason", metavar="REASON", help="Promote without an evaluation; the reason is recorded.")
 @_cut_option
-def promote(  # noqa: PLR0913 - one argument an option, as click passes them
+def promote(
     *,
     candidates: tuple[str, ...],
-    suite: str | None,
-    tag: str | None,
-    required: tuple[str, ...],
-    advisory: tuple[str, ...],
-    mode: str | None,
-    window_s: float | None,
-    fresh: bool,
-    model: str | None,
-    url: str,
+    flags: JudgingFlags,
     reason: str | None,
     cut_streams: bool,
 ) -> ExitCode:
@@ -188,19 +213,20 @@ def promote(  # noqa: PLR0913 - one argument an option, as click passes them
         raise UsageError("--override needs a reason: it is all that the audit log will say")
     if reason is not None and len(candidates) != 1:
         raise UsageError("--override takes exactly one model")
-    options = _run_options(mode, window_s, fresh=fresh)
-    with _gateway(url) as gateway, _progress() as progress:
-        deployment = find_deployment(gateway, model)
+    with _gateway(flags.url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, flags.model)
         if reason is not None:
             lineup = without_incumbent(line_up(gateway, deployment, candidates), progress)
             promote_by_override(gateway, lineup, reason, cut_streams=cut_streams)
             click.echo(f"{lineup.candidates[0].reference}: {Fate.PROMOTED} by override")
             return ExitCode.PASSED
         # Before the candidates: a mistake in the suite's name must not cost the reading of a model.
-        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+        chosen = flags.suite_for(deployment)
         lineup = without_incumbent(line_up(gateway, deployment, candidates), progress)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+            evaluation = evaluate(
+                gateway, lineup, chosen, engines=engines, progress=progress, options=flags.run_options()
+            )
             rendering.render_terminal(evaluation, _output())
             fates = promote_winner(gateway, evaluation, cut_streams=cut_streams)
     _print_fates(fates)
@@ -213,37 +239,22 @@ def promote(  # noqa: PLR0913 - one argument an option, as click passes them
 @cli.command()
 @click.argument("reference", metavar="A")
 @click.argument("candidate", metavar="B")
-@_suite_option
-@_tag_option
-@_require_option
-@_advise_option
-@_mode_option
-@_window_option
-@_fresh_option
-@_model_option
-@_gateway_option
-def compare(  # noqa: PLR0913 - one argument an option, as click passes them
+@_judging_options
+def compare(
     *,
     reference: str,
     candidate: str,
-    suite: str | None,
-    tag: str | None,
-    required: tuple[str, ...],
-    advisory: tuple[str, ...],
-    mode: str | None,
-    window_s: float | None,
-    fresh: bool,
-    model: str | None,
-    url: str,
+    flags: JudgingFlags,
 ) -> ExitCode:
     """Judge B as if A served, whichever of them does. It is recorded, and promotes nothing."""
-    options = _run_options(mode, window_s, fresh=fresh)
-    with _gateway(url) as gateway, _progress() as progress:
-        deployment = find_deployment(gateway, model)
-        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+    with _gateway(flags.url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, flags.model)
+        chosen = flags.suite_for(deployment)
         lineup = line_up_pair(gateway, deployment, reference, candidate)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+            evaluation = evaluate(
+                gateway, lineup, chosen, engines=engines, progress=progress, options=flags.run_options()
+            )
     rendering.render_terminal(evaluation, _output())
     return _exit_code(evaluation)
 
@@ -257,41 +268,26 @@ def compare(  # noqa: PLR0913 - one argument an option, as click passes them
 )
 @click.option("--bits", "widths", metavar="4,5,6,8", default="4,5,6,8", show_default=True, help="The widths to build.")
 @click.option("--group-size", type=click.Choice(GROUP_SIZES), default=64, show_default=True)
-@_suite_option
-@_tag_option
-@_require_option
-@_advise_option
-@_mode_option
-@_window_option
-@_fresh_option
-@_model_option
-@_gateway_option
-def sweep(  # noqa: PLR0913 - one argument an option, as click passes them
+@_judging_options
+def sweep(
     *,
     source: str,
     adapter: Path | None,
     widths: str,
     group_size: int,
-    suite: str | None,
-    tag: str | None,
-    required: tuple[str, ...],
-    advisory: tuple[str, ...],
-    mode: str | None,
-    window_s: float | None,
-    fresh: bool,
-    model: str | None,
-    url: str,
+    flags: JudgingFlags,
 ) -> ExitCode:
     """Build a model at several widths, judge all against the incumbent, and say which to keep."""
     bits = read_widths(widths)
-    options = _run_options(mode, window_s, fresh=fresh)
-    with _gateway(url) as gateway, _progress() as progress:
-        deployment = find_deployment(gateway, model)
-        chosen = with_flags(_suite_for(deployment, suite, tag), required, advisory)
+    with _gateway(flags.url) as gateway, _progress() as progress:
+        deployment = find_deployment(gateway, flags.model)
+        chosen = flags.suite_for(deployment)
         builds = build_widths(gateway, source, bits, adapter=adapter, group_size=group_size, note=progress.note)
         lineup = without_incumbent(line_up(gateway, deployment, [build.path for build in builds]), progress)
         with ExitStack() as engines:
-            evaluation = evaluate(gateway, lineup, chosen, engines=engines, progress=progress, options=options)
+            evaluation = evaluate(
+                gateway, lineup, chosen, engines=engines, progress=progress, options=flags.run_options()
+            )
         _print_sweep(gateway, evaluation, builds)
     return _exit_code(evaluation)
 
@@ -402,22 +398,6 @@ def _progress() -> RunProgress:
 
 def _output() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-
-
-def _suite_for(deployment: Deployment, suite: str | None, tag: str | None) -> Suite:
-    """Return the suite that was asked for; where none was, the one that the Deployment's gate demands."""
-    gate = deployment.gate
-    chosen_tag = tag if tag is not None or suite is not None else gate.tag
-    return load_suite(suite or gate.suite, search_path=default_search_path(os.environ), tag=chosen_tag)
-
-
-def _run_options(mode: str | None, window_s: float | None, *, fresh: bool) -> RunOptions:
-    return RunOptions(
-        mode=None if mode is None else Mode(mode),
-        window_s=window_s,
-        log_directory=default_log_directory(os.environ),
-        fresh=fresh,
-    )
 
 
 def _exit_code(evaluation: Evaluation) -> ExitCode:
