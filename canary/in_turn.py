@@ -40,14 +40,7 @@ def run_in_turn(
             if position in over:
                 continue
             for planned, tried in _turn(trier, by_system[position], stage=stage, pace=pace, warm=warm):
-                trial = Trial(
-                    sequence=len(trials),
-                    case_id=planned.case.id,
-                    variant_digest=planned.system.variant.digest,
-                    result=tried.result,
-                    grade=tried.grade,
-                    run_in=tried.run_in,
-                )
+                trial = planned.trial(tried, sequence=len(trials))
                 trials.append(trial)
                 on_trial(trial, len(plan))
         over = settled(trials)

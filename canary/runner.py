@@ -36,6 +36,17 @@ class PlannedTrial(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> Place:
         return self.position, self.case.id
 
+    def trial(self, tried: Tried, *, sequence: int) -> Trial:
+        """Return what came of it, in its place in the record."""
+        return Trial(
+            sequence=sequence,
+            case_id=self.case.id,
+            variant_digest=self.system.variant.digest,
+            result=tried.result,
+            grade=tried.grade,
+            run_in=tried.run_in,
+        )
+
 
 OnTrial = Callable[[Trial, int], None]
 """Called after each trial with it and the number of all that are planned."""
@@ -182,14 +193,7 @@ def run_trials(
                 future.cancel()
             elif future is not None:
                 tried = future.result()
-                trial = Trial(
-                    sequence=len(trials),
-                    case_id=planned.case.id,
-                    variant_digest=planned.system.variant.digest,
-                    result=tried.result,
-                    grade=tried.grade,
-                    run_in=tried.run_in,
-                )
+                trial = planned.trial(tried, sequence=len(trials))
                 trials.append(trial)
                 on_trial(trial, len(plan))
                 yield trial

@@ -16,9 +16,10 @@ from canary.errors import GatewayRefused
 from canary.report import render_markdown
 from canary.suite import load_suite
 from canary.workflow import RunOptions, evaluate, find_deployment, line_up
-from gateway.contracts.evaluations import Evaluation, Mode, Outcome, Trial
+from gateway.contracts.evaluations import Evaluation, Mode, Outcome
 from gateway.settings import EngineSettings, Settings
 from tests.support.mini_suite import write_mini_suite
+from tests.support.noted import Noted
 from tests.support.programs import PATIENCE_S, environment, program, wait_until
 from tests.support.scripted_model import write_scripted_model
 from tests.support.served import Served, serving
@@ -83,23 +84,9 @@ def asked(http: httpx.Client) -> httpx.Response:
     return http.post("/v1/chat/completions", json=QUESTION)
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def on_trial(self, trial: Trial, total: int) -> None:
-        del trial, total
-
-    def on_case(self, standings: object) -> None:
-        del standings
-
-
 def judged(served: Served, home: Path, model: str, **options: object) -> tuple[Evaluation, list[str]]:
     """Do what `canary evaluate` does, without a process that has to start first; return its notes too."""
-    progress = Notes()
+    progress = Noted()
     suite = load_suite("mini", search_path=[home / "suites"])
     with GatewayClient(served.url) as gateway, ExitStack() as engines:
         lineup = line_up(gateway, find_deployment(gateway, "tutor"), [str(home / model)])

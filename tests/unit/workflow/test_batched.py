@@ -17,11 +17,12 @@ from canary.judge import judge
 from canary.runner import Pace, Trier, plan_trials, run_trials, trials_at_once
 from canary.suite import Suite, load_suite
 from canary.workflow import RunOptions, evaluate, line_up
-from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Profile, Role, Rule, StopCause, Trial
+from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Profile, Role, Rule, StopCause
 from gateway.contracts.suites import LatencyProtocol, Protocol
 from tests.support.evaluations import make_host, make_system
 from tests.support.fake_gateway import FakeGateway, error_response
 from tests.support.mini_suite import write_mini_suite
+from tests.support.noted import Noted
 
 CRITERIA = (
     Criterion(name="accuracy", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.8),
@@ -32,20 +33,6 @@ CRITERIA = (
 TIMED_TOKENS = 2
 """Of the requests of the latency phase, which no trial asks for."""
 LOCAL = "http://127.0.0.1:1"
-
-
-class Silent:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def on_trial(self, trial: Trial, total: int) -> None:
-        del trial, total
-
-    def on_case(self, standings: object) -> None:
-        del standings
 
 
 class Counting:
@@ -97,7 +84,7 @@ def run(fake: FakeGateway, suite: Suite, *candidates: str, options: RunOptions |
 def told(
     fake: FakeGateway, suite: Suite, *candidates: str, options: RunOptions | None = None
 ) -> tuple[Evaluation, list[str]]:
-    progress = Silent()
+    progress = Noted()
     with GatewayClient(LOCAL, transport=fake.transport) as gateway, ExitStack() as engines:
         lineup = line_up(gateway, fake.deployments[0], candidates)
         evaluation = evaluate(gateway, lineup, suite, engines=engines, progress=progress, options=options)
@@ -127,7 +114,7 @@ def test_trials_run_side_by_side_and_are_recorded_in_the_order_of_the_plan(tmp_p
     fake.chat = Counting(fake, held=threading.Barrier(4))
     with GatewayClient(LOCAL, transport=fake.transport) as gateway:
         trier = Trier(gateway, suite, model="tutor")
-        trials = list(run_trials(trier, plan, on_trial=Silent().on_trial, pace=Pace(gateway, 4)))
+        trials = list(run_trials(trier, plan, on_trial=Noted().on_trial, pace=Pace(gateway, 4)))
     assert [(trial.case_id, trial.variant_digest) for trial in trials] == [
         (planned.case.id, planned.system.variant.digest) for planned in plan
     ]

@@ -14,24 +14,11 @@ from canary.suite import Suite, load_suite
 from canary.workflow import RunOptions, evaluate, line_up, line_up_pair
 from gateway.contracts.admin import LoanRequest
 from gateway.contracts.error_codes import ErrorCode
-from gateway.contracts.evaluations import Evaluation, Mode, Outcome, Trial, TrialError
+from gateway.contracts.evaluations import Evaluation, Mode, Outcome, TrialError
 from gateway.contracts.suites import LatencyProtocol, Protocol
 from tests.support.fake_gateway import FakeGateway, error_response
 from tests.support.mini_suite import write_mini_suite
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def on_trial(self, trial: Trial, total: int) -> None:
-        del trial, total
-
-    def on_case(self, standings: object) -> None:
-        del standings
+from tests.support.noted import Noted
 
 
 @pytest.fixture
@@ -51,7 +38,7 @@ def suite_of(parent: Path, *, latency: LatencyProtocol | None = None) -> Suite:
 def told(
     fake: FakeGateway, suite: Suite, *candidates: str, mode: Mode | None = None, window_s: float | None = None
 ) -> tuple[Evaluation, list[str]]:
-    progress = Notes()
+    progress = Noted()
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway, ExitStack() as engines:
         lineup = line_up(gateway, fake.deployments[0], candidates)
         options = RunOptions(mode=mode, window_s=window_s)
@@ -155,7 +142,7 @@ def test_a_loan_that_is_refused_ends_the_run_with_the_gateways_sentence(tmp_path
 
 
 def test_a_reference_that_does_not_serve_has_the_memory_on_loan_too(tmp_path: Path, fake: FakeGateway) -> None:
-    progress = Notes()
+    progress = Noted()
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway, ExitStack() as engines:
         lineup = line_up_pair(gateway, fake.deployments[0], "good", "bad")
         evaluation = evaluate(gateway, lineup, suite_of(tmp_path), engines=engines, progress=progress)
@@ -167,7 +154,7 @@ def test_a_reference_that_does_not_serve_has_the_memory_on_loan_too(tmp_path: Pa
 
 
 def test_the_incumbent_is_never_lent_its_own_memory(tmp_path: Path, fake: FakeGateway) -> None:
-    progress = Notes()
+    progress = Noted()
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway, ExitStack() as engines:
         lineup = line_up_pair(gateway, fake.deployments[0], "good", "incumbent")
         evaluation = evaluate(gateway, lineup, suite_of(tmp_path), engines=engines, progress=progress)
