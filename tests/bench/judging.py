@@ -27,10 +27,11 @@ import msgspec
 from canary.client import GatewayClient
 from canary.suite import Suite, load_suite
 from canary.workflow import RunOptions, evaluate, find_deployment, line_up
-from gateway.contracts.evaluations import Evaluation, Outcome, Profile, Trial
+from gateway.contracts.evaluations import Evaluation, Outcome, Profile
 from tests.bench.contenders import MODEL_NAME
 from tests.bench.environment import describe
 from tests.support.mini_suite import write_mini_suite
+from tests.support.noted import Noted
 from tests.support.programs import gateway_serving
 from tests.support.scripted_model import write_scripted_model
 
@@ -45,17 +46,6 @@ state_dir = "{state}"
 model = "{name}"
 source = "{source}"
 """
-
-
-class _Quiet:
-    def note(self, sentence: str) -> None:
-        del sentence
-
-    def on_trial(self, trial: Trial, total: int) -> None:
-        del trial, total
-
-    def on_case(self, standings: object) -> None:
-        del standings
 
 
 @click.command()
@@ -100,9 +90,7 @@ def _timed(url: str, model: Path, suite: Suite, *, expected: Outcome) -> float:
         os.environ["XDG_CACHE_HOME"] = cache  # what fidelity has read of the systems is kept there
         lineup = line_up(gateway, find_deployment(gateway, None), [str(model)])
         started_s = time.perf_counter()
-        evaluation = evaluate(
-            gateway, lineup, suite, engines=engines, progress=_Quiet(), options=RunOptions(fresh=True)
-        )
+        evaluation = evaluate(gateway, lineup, suite, engines=engines, progress=Noted(), options=RunOptions(fresh=True))
         took_s = time.perf_counter() - started_s
     _check(evaluation, expected)
     return took_s

@@ -11,10 +11,11 @@ from canary.judge import case_order, judge
 from canary.runner import Trier, plan_trials, run_trials
 from canary.suite import Suite, load_suite
 from canary.workflow import evaluate, line_up
-from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Outcome, Profile, Role, Rule, StopCause, Trial
+from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Outcome, Profile, Role, Rule, StopCause
 from tests.support.evaluations import make_system
 from tests.support.fake_gateway import FakeGateway
 from tests.support.mini_suite import write_mini_suite
+from tests.support.noted import Noted
 
 CRITERIA = (
     Criterion(name="accuracy", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.8),
@@ -35,15 +36,7 @@ def evaluated(parent: Path, *candidates: str, count: int = 60, profile: Profile 
     suite = suite_of(parent, count=count, profile=profile)
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway, ExitStack() as engines:
         lineup = line_up(gateway, gateway.deployment("tutor"), candidates)
-        return evaluate(gateway, lineup, suite, engines=engines, progress=Silent())
-
-
-class Silent:
-    def note(self, sentence: str) -> None: ...
-
-    def on_trial(self, trial: Trial, total: int) -> None: ...
-
-    def on_case(self, standings: object) -> None: ...
+        return evaluate(gateway, lineup, suite, engines=engines, progress=Noted())
 
 
 def test_cases_run_in_the_order_in_which_they_are_judged(tmp_path: Path) -> None:
@@ -110,7 +103,7 @@ def test_a_settled_system_is_told_by_its_place_and_not_by_its_variant(tmp_path: 
         trials = run_trials(
             Trier(gateway, suite, model="tutor"),
             plan_trials(suite, twins),
-            on_trial=Silent().on_trial,
+            on_trial=Noted().on_trial,
             settled=lambda _: (over,),
         )
         assert len(list(trials)) == 3 + 2 * 4
