@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from gateway.bootstrap import bootstrap
-from gateway.console import Progress
 from gateway.demo import run_demo
 from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
 from gateway.errors import GatewayError
 from gateway.fleet.blas import INSTALL_HINT
 from gateway.keys_cli import keys_command
+from gateway.progress import Progress
 from gateway.quantization import quantize_model
 from gateway.registry import Registry
 from gateway.server import blas_of, serve

@@ -11,10 +11,10 @@ import msgspec
 from rich.console import Console
 
 from gateway.bootstrap import bootstrap
-from gateway.console import Progress
 from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
 from gateway.errors import StartError
 from gateway.fleet.blas import INSTALL_HINT
+from gateway.progress import Progress
 from gateway.registry import Registry
 from gateway.server import blas_of, serve
 from gateway.service import Gateway

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.console import Progress
 from gateway.contracts.jobs import QuantizeRequest
 from gateway.contracts.variants import Variant
 from gateway.errors import InvalidRequest, StartError
 from gateway.fleet.jobs import run_job
 from gateway.models import HubRepository, resolve_source, variant_name
 from gateway.models.fetch import fetch_repository
+from gateway.progress import Progress
 
 _TIMEOUT_S = 24 * 3600.0
 """A 30B model takes minutes a width, a download hours; the person who waits sees the progress and can stop it."""
