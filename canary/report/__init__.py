@@ -1,20 +1,25 @@
-"""Render one Evaluation: to a terminal, as Markdown, as JSON, as JUnit XML."""
+"""Render one Evaluation: to a terminal, as a page, as Markdown, as JSON, as JUnit XML."""
 
 import msgspec
 from rich.console import Console
 
 from canary.report.escaping import json_text
+from canary.report.html import document
 from canary.report.junit import junit_of
 from canary.report.markdown import markdown_of
 from canary.report.terminal import print_view
 from canary.report.view import view_of
 from gateway.contracts.evaluations import Evaluation
 
-__all__ = ["render_json", "render_junit", "render_markdown", "render_terminal"]
+__all__ = ["render_html", "render_json", "render_junit", "render_markdown", "render_terminal"]
 
 
 def render_terminal(evaluation: Evaluation, console: Console) -> None:
     print_view(view_of(evaluation), console)
+
+
+def render_html(evaluation: Evaluation) -> str:
+    return document(evaluation)
 
 
 def render_markdown(evaluation: Evaluation) -> str:

@@ -5,6 +5,8 @@ import unicodedata
 
 MAX_CHARACTERS = 400
 """Of one completion or prompt in a report; the record holds all of it."""
+MAX_PAGE_CHARACTERS = 4000
+"""The same on a page, where there is more room."""
 
 # Control, format (bidirectional overrides, zero width), surrogate, private use and unassigned characters, and the two
 # separators that some readers take for a new line.
@@ -26,6 +28,17 @@ def shortened(text: str) -> str:
     if left_out <= 0:
         return visible(text)
     return f"{visible(text[:MAX_CHARACTERS])}... ({left_out} more characters)"
+
+
+def multiline(text: str) -> str:
+    """Return text for a page: lines and tabs as they are, all else that cannot be seen spelled out."""
+    return "".join(_spell(char) if _is_hidden(char) and char not in "\n\t" else char for char in text)
+
+
+def cut(text: str) -> str:
+    """Return at most MAX_PAGE_CHARACTERS of a text, saying how many are left out."""
+    left_out = len(text) - MAX_PAGE_CHARACTERS
+    return text if left_out <= 0 else f"{text[:MAX_PAGE_CHARACTERS]}... ({left_out} more characters)"
 
 
 def markdown_text(text: str) -> str:

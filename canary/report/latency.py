@@ -2,18 +2,45 @@
 
 from collections.abc import Iterator, Sequence
 
-from canary.judge import ONCE_Z, latency_doubts, latency_figure
+import msgspec
+
+from canary.judge import ONCE_Z, latency_doubts, latency_figure, look_z
 from canary.report.quantities import NOT_MEASURED, short_time
 from canary.report.systems import Contestant
 from canary.report.table import Table
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Rule, Statistic
 from gateway.contracts.latency import LatencyBlock, LatencyRecord
 
-_QUANTITIES = {
+TIMES = {
     Metric.TIME_TO_FIRST_TOKEN_S: "Time to first token",
     Metric.TIME_PER_OUTPUT_TOKEN_S: "Time per output token",
     Metric.END_TO_END_S: "End to end",
 }
+
+
+class TimeRatio(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidate over incumbent: the geometric mean over the pairs of one kind of time at one concurrency."""
+
+    metric: Metric
+    concurrency: int
+    value: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+    cycles: int
+
+
+def blocks_of(evaluation: Evaluation, position: int) -> tuple[LatencyBlock, ...]:
+    """Return the blocks in which a system was timed; none where times were not measured apart."""
+    record = evaluation.latency
+    return () if record is None else tuple(block for block in record.blocks if block.system == position)
+
+
+def time_ratios(evaluation: Evaluation, position: int) -> tuple[TimeRatio, ...]:
+    """Return the ratios of a candidate that was timed, level by level."""
+    ours, theirs = blocks_of(evaluation, position), blocks_of(evaluation, 0)
+    levels, z = sorted({block.concurrency for block in ours}), _z(evaluation.latency, ours)
+    return tuple(_time_ratio(metric, level, ours, theirs, z=z) for level in levels for metric in TIMES)
 
 
 def latency_tables(evaluation: Evaluation, entered: Sequence[Contestant]) -> Iterator[Table]:
@@ -22,13 +49,9 @@ def latency_tables(evaluation: Evaluation, entered: Sequence[Contestant]) -> Ite
     if record is None:
         return
     for position, candidate in enumerate(entered[1:], 1):
-        ours, theirs = _of(record, position), _of(record, 0)
+        ours, theirs = blocks_of(evaluation, position), blocks_of(evaluation, 0)
         if ours:
             yield _table(record, candidate.label, ours, theirs)
-
-
-def _of(record: LatencyRecord, position: int) -> tuple[LatencyBlock, ...]:
-    return tuple(block for block in record.blocks if block.system == position)
 
 
 def _table(
@@ -40,34 +63,55 @@ def _table(
         for level in levels
         for doubt in latency_doubts(_ratio(Metric.END_TO_END_S, level), ours, theirs, case_ids=None)
     )
-    cached = "on" if record.prefix_cache else "off"
+    cached, z = "on" if record.prefix_cache else "off", _z(record, ours)
+    seldom = "1 time in 25" if z == ONCE_Z else "1 time in 400, as the first look at times asks, which settled them"
     return Table(
         title=f"Latency: {label}",
         header=("Time", "Requests", "Incumbent", "Candidate", "Ratio", "Bounds", "Pairs", "Rows in a step"),
-        rows=tuple(_row(metric, level, ours, theirs) for level in levels for metric in _QUANTITIES),
+        rows=tuple(_row(metric, level, ours, theirs, z=z) for level in levels for metric in TIMES),
         notes=(
             f"Answers of up to {record.output_tokens} tokens, prefix cache {cached} for both.",
-            "A ratio is the geometric mean of candidate over incumbent by pairs. Each bound is missed 1 time in 25.",
+            f"A ratio is the geometric mean of candidate over incumbent by pairs. Each bound is missed {seldom}.",
             *doubts,
         ),
     )
 
 
 def _row(
-    metric: Metric, level: int, ours: tuple[LatencyBlock, ...], theirs: tuple[LatencyBlock, ...]
+    metric: Metric, level: int, ours: tuple[LatencyBlock, ...], theirs: tuple[LatencyBlock, ...], *, z: float
 ) -> tuple[str, ...]:
-    ratio = latency_figure(_ratio(metric, level), ours, theirs, case_ids=None, z=ONCE_Z)
-    is_bounded = ratio.families > 1 and ratio.value is not None
+    ratio = _time_ratio(metric, level, ours, theirs, z=z)
     return (
-        _QUANTITIES[metric],
+        TIMES[metric],
         str(level),
         _mean(metric, level, theirs),
         _mean(metric, level, ours),
-        NOT_MEASURED if ratio.value is None else f"{1 + ratio.value:.3f}",
-        f"{1 + ratio.low:.3f} to {1 + ratio.high:.3f}" if is_bounded else "",
-        f"{ratio.n} in {ratio.families} cycles",
+        NOT_MEASURED if ratio.value is None else f"{ratio.value:.3f}",
+        "" if ratio.low is None or ratio.high is None else f"{ratio.low:.3f} to {ratio.high:.3f}",
+        f"{ratio.pairs} in {ratio.cycles} cycles",
         f"{_rows(theirs, level)} and {_rows(ours, level)}",
     )
+
+
+def _time_ratio(
+    metric: Metric, level: int, ours: tuple[LatencyBlock, ...], theirs: tuple[LatencyBlock, ...], *, z: float
+) -> TimeRatio:
+    found = latency_figure(_ratio(metric, level), ours, theirs, case_ids=None, z=z)
+    is_bounded = found.families > 1 and found.value is not None
+    return TimeRatio(
+        metric=metric,
+        concurrency=level,
+        value=None if found.value is None else 1 + found.value,
+        low=1 + found.low if is_bounded else None,
+        high=1 + found.high if is_bounded else None,
+        pairs=found.n,
+        cycles=found.families,
+    )
+
+
+def _z(record: LatencyRecord | None, ours: tuple[LatencyBlock, ...]) -> float:
+    """Return how far away the bounds lie by which these times were judged."""
+    return ONCE_Z if record is None else look_z(record.cycles, ours)
 
 
 def _ratio(metric: Metric, level: int) -> Criterion:

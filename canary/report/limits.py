@@ -43,8 +43,9 @@ def _of_times(evaluation: Evaluation) -> Iterator[str]:
         yield "No time was measured: no candidate was left to time, or no prompt was answered by all."
     else:
         levels = " and ".join(str(level) for level in sorted({block.concurrency for block in record.blocks}))
+        requests = "one request" if levels == "1" else f"{levels} requests"
         yield (
-            f"Times hold for this machine, at {levels} requests at a time, and for answers of {record.output_tokens} "
+            f"Times hold for this machine, with {requests} at a time, and for answers of {record.output_tokens} "
             "tokens. How long the answers are that a model chooses to give is not judged by them."
         )
         if any(block.batch_rows is None for block in record.blocks):

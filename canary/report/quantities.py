@@ -28,7 +28,7 @@ _METRICS = {
     Metric.LOAD_TIME_WARM_S: "warm load time",
     Metric.DISK_BYTES: "disk",
 }
-_SIZES = {
+SIZES = {
     Metric.MEMORY_BYTES,
     Metric.MEMORY_STEADY_BYTES,
     Metric.MEMORY_PEAK_BYTES,
@@ -76,18 +76,24 @@ def quantity(value: float, metric: Metric) -> str:
     """Return a level in its metric's unit."""
     if metric.higher_is_better or metric is Metric.MEMORY_PEAK_RATIO:
         return percent(value)
-    if metric in _SIZES:
+    if metric in SIZES:
         return gib_with_bytes(value)
     if metric in _RATES:
         return f"{value:,.0f} {_RATES[metric]}"
     return short_time(value) if metric is Metric.TIME_PER_OUTPUT_TOKEN_S else seconds(value)
 
 
+def metric_title(metric: Metric) -> str:
+    """Return the metric's name as a row's title: `Time to first token`."""
+    name = _METRICS[metric].removesuffix(",")
+    return name[0].upper() + name[1:]
+
+
 def difference(value: float, metric: Metric) -> str:
     """Return a difference with its sign: `+4 points`, `-3.23s`, `-3.56 GiB`."""
     if metric.higher_is_better or metric is Metric.MEMORY_PEAK_RATIO:
         return f"{100 * value:+.1f}".removesuffix(".0") + " points"
-    if metric in _SIZES:
+    if metric in SIZES:
         return f"{value / GIB:+.3f} GiB"
     if metric in _RATES:
         return f"{value:+,.0f} {_RATES[metric]}"

@@ -27,7 +27,8 @@ def print_view(view: View, console: Console) -> None:
         console.print(Text(f"{name}: {visible(value)}"))
     for flipped in view.flips:
         _print_flipped(flipped, console)
-    for table in view.tables:
+    tables = (view.systems, *view.fidelity, view.matrix, *view.latency, *view.memory, *view.criteria, view.verdicts)
+    for table in tables:
         print_table(table, console)
     console.print()
     console.print(Text(visible(view.conclusion), style="bold"))

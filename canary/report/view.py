@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import msgspec
 
 from canary.report.criteria import criteria_table, verdicts_table
+from canary.report.differences import KeyFigure, difference_tables, key_figures
 from canary.report.fidelity import fidelity_tables
+from canary.report.findings import Findings, findings
 from canary.report.flips import FlippedCases, flipped_cases
+from canary.report.headline import Headline, headline, question
 from canary.report.latency import latency_tables
 from canary.report.limits import limits
 from canary.report.matrix import decision_matrix
 from canary.report.memory import memory_tables
 from canary.report.quantities import gib
-from canary.report.systems import contestants, systems_table
+from canary.report.systems import Contestant, contestants, systems_table
 from canary.report.table import Table
 from canary.winner import choose_winner
 from gateway.contracts.digests import short
@@ -30,9 +33,24 @@ _MODES = {
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
     title: str
+    question: str
+    headline: Headline
     identity: tuple[tuple[str, str], ...]
     """Name and value: what ran, where, and under which digests."""
-    tables: tuple[Table, ...]
+    entered: tuple[Contestant, ...]
+    systems: Table
+    fidelity: tuple[Table, ...]
+    matrix: Table
+    key_figures: tuple[tuple[KeyFigure, ...], ...]
+    """Of each candidate."""
+    differences: tuple[Table, ...]
+    """One a candidate that has a pair."""
+    latency: tuple[Table, ...]
+    memory: tuple[Table, ...]
+    findings: tuple[Findings, ...]
+    criteria: tuple[Table, ...]
+    """One a candidate."""
+    verdicts: Table
     conclusion: str
     flips: tuple[FlippedCases, ...]
     limits: tuple[str, ...]
@@ -42,23 +60,28 @@ def view_of(evaluation: Evaluation) -> View:
     """Raises canary.judge.InconsistentRecord where the record contradicts itself."""
     entered = contestants(evaluation)
     candidates = entered[1:]
+    flips = flipped_cases(evaluation, candidates)
     return View(
         title=f"Evaluation {evaluation.id}",
+        question=question(evaluation, entered),
+        headline=headline(evaluation, entered),
         identity=_identity(evaluation),
-        tables=(
-            systems_table(entered),
-            *fidelity_tables(evaluation, candidates, evaluation.judgements),
-            decision_matrix(evaluation, entered),
-            *latency_tables(evaluation, entered),
-            *memory_tables(evaluation, entered),
-            *(
-                criteria_table(candidate, judgement)
-                for candidate, judgement in zip(candidates, evaluation.judgements, strict=True)
-            ),
-            verdicts_table(candidates, evaluation.judgements),
+        entered=entered,
+        systems=systems_table(entered),
+        fidelity=tuple(fidelity_tables(evaluation, candidates, evaluation.judgements)),
+        matrix=decision_matrix(evaluation, entered),
+        key_figures=tuple(key_figures(evaluation, judgement) for judgement in evaluation.judgements),
+        differences=tuple(difference_tables(evaluation, candidates)),
+        latency=tuple(latency_tables(evaluation, entered)),
+        memory=memory_tables(evaluation, entered),
+        findings=findings(evaluation, entered, flips),
+        criteria=tuple(
+            criteria_table(candidate, judgement)
+            for candidate, judgement in zip(candidates, evaluation.judgements, strict=True)
         ),
+        verdicts=verdicts_table(candidates, evaluation.judgements),
         conclusion=_conclusion(evaluation),
-        flips=flipped_cases(evaluation, candidates),
+        flips=flips,
         limits=limits(evaluation, candidates),
     )
 

@@ -47,8 +47,18 @@ def test_ratios_stand_with_their_bounds_pairs_and_rows() -> None:
     assert "24 in 12 cycles" in row
     assert "1.0 and 1.0" in row
     assert "prefix cache off for both" in report
-    assert "Times hold for this machine, at 1 requests at a time, and for answers of 11 tokens" in report
+    assert "Times hold for this machine, with one request at a time, and for answers of 11 tokens" in report
     assert "one request at a time, and whatever else ran" not in report
+
+
+def test_bounds_are_those_of_the_look_that_settled_the_times() -> None:
+    plain = judged({"old": [1.0] * 24, "new": [1.0] * 24})
+    early, whole = (
+        render_markdown(with_judgements(with_blocks(plain, abba(n, slower=1.5), cycles=12))) for n in (5, 12)
+    )
+    assert "10 in 5 cycles" in early
+    assert "missed 1 time in 400" in early
+    assert "missed 1 time in 25." in whole
 
 
 def test_why_nothing_follows_from_a_ratio_is_said_below_it() -> None:

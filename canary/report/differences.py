@@ -1,0 +1,135 @@
+"""What each candidate is beside the incumbent, figure by figure, with the margin that it may lose."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from canary.report.quantities import NOT_MEASURED, SIZES, amount, difference, interval, level, metric_title
+from canary.report.systems import Contestant
+from canary.report.table import Table
+from gateway.contracts.evaluations import (
+    Comparison,
+    CriterionResult,
+    Evaluation,
+    Judgement,
+    Level,
+    Metric,
+    Rule,
+    Statistic,
+)
+
+_KEY_METRICS = (
+    Metric.ACCURACY,
+    Metric.FIELD_ACCESS,
+    Metric.GENERATION_TIME_S,
+    Metric.END_TO_END_S,
+    Metric.MEMORY_BYTES,
+    Metric.DISK_BYTES,
+)
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison, with the criterion that limits its difference where there is one."""
+
+    title: str
+    comparison: Comparison
+    limit: CriterionResult | None
+
+
+class KeyFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks for first, in words."""
+
+    title: str
+    candidate: str
+    incumbent: str
+    change: str
+    interval: str
+    """95 %, or empty."""
+
+
+def compared(evaluation: Evaluation, judgement: Judgement) -> tuple[Compared, ...]:
+    """Return the comparisons in which both have a figure, in the order of the record."""
+    limits = {
+        (each.criterion.metric, each.criterion.category): each
+        for each in judgement.results
+        if each.criterion.rule is Rule.NO_WORSE_THAN
+        and each.criterion.statistic is Statistic.MEAN
+        and each.criterion.tag is None
+        and each.criterion.concurrency in {None, 1}
+    }
+    return tuple(
+        Compared(
+            title=_title(evaluation, comparison),
+            comparison=comparison,
+            limit=limits.get((comparison.metric, comparison.category)),
+        )
+        for comparison in judgement.comparisons
+        if comparison.difference is not None and not _is_told_elsewhere(evaluation, comparison)
+    )
+
+
+def key_figures(evaluation: Evaluation, judgement: Judgement) -> tuple[KeyFigure, ...]:
+    """Return accuracy, field access, the time of an answer, memory and disk, as far as they were measured."""
+    are_times = not any(system.dequantised for system in evaluation.systems)
+    overall = {
+        each.comparison.metric: each for each in compared(evaluation, judgement) if each.comparison.category is None
+    }
+    return tuple(
+        KeyFigure(
+            title=each.title,
+            candidate=_short_level(each.comparison.candidate, each.comparison.metric),
+            incumbent=_short_level(each.comparison.incumbent, each.comparison.metric),
+            change=difference(each.comparison.difference or 0.0, each.comparison.metric),
+            interval=interval(
+                each.comparison.difference_low,
+                each.comparison.difference_high,
+                each.comparison.metric,
+                signed=True,
+            ),
+        )
+        for metric in _KEY_METRICS
+        if (each := overall.get(metric)) is not None and (are_times or not metric.is_time)
+    )
+
+
+def difference_tables(evaluation: Evaluation, candidates: Sequence[Contestant]) -> Iterator[Table]:
+    for candidate, judgement in zip(candidates, evaluation.judgements, strict=True):
+        rows = tuple(_row(each) for each in compared(evaluation, judgement))
+        if rows:
+            yield Table(
+                title=f"Difference from the incumbent: {candidate.label}",
+                header=("Figure", "Incumbent", "Candidate", "Difference", "95% interval", "May lose"),
+                rows=rows,
+                notes=("Candidate minus incumbent, over the pairs. Intervals take cases as independent.",),
+            )
+
+
+def _title(evaluation: Evaluation, comparison: Comparison) -> str:
+    title = metric_title(comparison.metric)
+    if comparison.metric is Metric.ACCURACY:
+        category = comparison.category
+        return "Accuracy, overall" if category is None else f"{title}: {evaluation.suite.categories[category]}"
+    return title
+
+
+def _is_told_elsewhere(evaluation: Evaluation, comparison: Comparison) -> bool:
+    """The memory phase has a table of its own, and timed apart the generation time is the end-to-end time again."""
+    repeats = evaluation.latency is not None and comparison.metric is Metric.GENERATION_TIME_S
+    return repeats or comparison.metric.of_memory_phase
+
+
+def _short_level(measured: Level, metric: Metric) -> str:
+    """Return a level without the count of its bytes."""
+    return level(measured, metric).partition(" (")[0] if metric in SIZES else level(measured, metric)
+
+
+def _row(each: Compared) -> tuple[str, ...]:
+    comparison, metric = each.comparison, each.comparison.metric
+    return (
+        each.title,
+        level(comparison.incumbent, metric),
+        level(comparison.candidate, metric),
+        NOT_MEASURED if comparison.difference is None else difference(comparison.difference, metric),
+        interval(comparison.difference_low, comparison.difference_high, metric, signed=True),
+        "" if each.limit is None else amount(each.limit.criterion.bound, each.limit.criterion).removeprefix("+"),
+    )
