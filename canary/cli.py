@@ -61,7 +61,12 @@ PLAIN_WIDTH = 140
 """Columns of a matrix that goes to a file or a pipe."""
 
 
-_FORMATS = {"json": rendering.render_json, "junit": rendering.render_junit, "md": rendering.render_markdown}
+_FORMATS = {
+    "html": rendering.render_html,
+    "json": rendering.render_json,
+    "junit": rendering.render_junit,
+    "md": rendering.render_markdown,
+}
 
 _gateway_option = click.option(
     "--gateway", "url", envvar="GATEWAY_URL", default=DEFAULT_URL, show_default=True, help="The gateway's address."
@@ -335,20 +340,23 @@ def history(*, model: str | None, url: str) -> ExitCode:
 @click.argument("evaluation_id", metavar="ID", required=False)
 @click.option("--recorded", "recorded_suite", metavar="SUITE", help="A suite's recorded figures, by name or path.")
 @click.option("--format", "form", type=click.Choice(sorted(_FORMATS)), default="md", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write to this file.")
 @_gateway_option
-def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, url: str) -> ExitCode:
+def report(*, evaluation_id: str | None, recorded_suite: str | None, form: str, out: Path | None, url: str) -> ExitCode:
     """Print a recorded evaluation, or the figures that a suite carries from before."""
     if recorded_suite is not None:
         if evaluation_id is not None or form != "md":
             raise UsageError("--recorded SUITE takes no ID, and prints with --format md")
         figures = recorded.load_recorded(find_suite(recorded_suite, default_search_path(os.environ)))
-        click.echo(recorded.render_markdown_recorded(figures))
+        _write(recorded.render_markdown_recorded(figures), out)
         return ExitCode.PASSED
     if evaluation_id is None:
         raise UsageError("give the ID of an evaluation (`canary history` lists them), or --recorded SUITE")
+    if form == "html" and out is None and sys.stdout.isatty():
+        raise UsageError("a page is for a browser: add `--out report.html`")
     with _gateway(url) as gateway:
         evaluation = find_evaluation(gateway, evaluation_id)
-    click.echo(_FORMATS[form](evaluation))
+    _write(_FORMATS[form](evaluation), out)
     return ExitCode.PASSED
 
 
@@ -398,6 +406,16 @@ def _progress() -> RunProgress:
 
 def _output() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def _write(report: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(report)
+        return
+    try:
+        out.write_text(report + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from error
 
 
 def _exit_code(evaluation: Evaluation) -> ExitCode:

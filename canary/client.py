@@ -32,6 +32,7 @@ from gateway.contracts.digests import parse_reference
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Completion, ErrorCause, Evaluation, TrialError
 from gateway.contracts.host import Host
+from gateway.contracts.progress import RunProgress
 from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.contracts.status import StatusView
 from gateway.contracts.tokens import TokenizeRequest, TokenizeView
@@ -45,6 +46,7 @@ PREFIX_CACHE_HEADER = "x-gateway-prefix-cache"
 CONNECT_LIMIT_S = 5.0
 ADMIN_LIMIT_S = 1800.0
 """Registering hashes every byte of a model, and loading reads it: minutes for a large one."""
+PROGRESS_LIMIT_S = 5.0
 TOKEN_LIMIT_S = 300.0
 """Between two events of a stream; the first waits for the queue and the whole prompt."""
 TRIAL_LIMIT_S = 1800.0
@@ -180,6 +182,10 @@ class GatewayClient:
     def cancel_build(self, build_id: str) -> BuildView:
         return self._decoded(self._send("DELETE", f"/admin/builds/{_quoted(build_id)}"), BuildView)
 
+    def post_progress(self, progress: RunProgress) -> None:
+        """Say how far a run is; without much patience, for nothing depends on it."""
+        self._answered(self._send("POST", "/admin/progress", body=progress, limit_s=PROGRESS_LIMIT_S))
+
     def record(self, evaluation: Evaluation) -> EvaluationSummary:
         return self._post("/admin/evaluations", evaluation, EvaluationSummary)
 
@@ -283,6 +289,7 @@ class GatewayClient:
         body: msgspec.Struct | None = None,
         query: dict[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        limit_s: float = ADMIN_LIMIT_S,
     ) -> httpx.Response:
         kind = {} if body is None else {"content-type": "application/json"}
         try:
@@ -292,9 +299,10 @@ class GatewayClient:
                 content=None if body is None else msgspec.json.encode(body),
                 headers={**kind, **(headers or {})},
                 params=query,
+                timeout=httpx.Timeout(limit_s, connect=CONNECT_LIMIT_S),
             )
         except httpx.ReadTimeout as error:
-            raise GatewayUnavailable(f"{self.url}{path} gave no answer in {ADMIN_LIMIT_S:.0f} s") from error
+            raise GatewayUnavailable(f"{self.url}{path} gave no answer in {limit_s:.0f} s") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unavailable() from error
 

@@ -1,5 +1,7 @@
 """The machine and the software that an evaluation's numbers belong to."""
 
+import functools
+import hashlib
 import importlib.metadata
 import platform
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from gateway.contracts import digests
 from gateway.contracts.evaluations import Environment, Evaluation
 from gateway.contracts.host import HostRecord
 
@@ -19,7 +22,7 @@ def read_environment() -> Environment:
         platform=platform.platform(),
         processor=_processor(),
         memory_bytes=psutil.virtual_memory().total,
-        versions={"python": platform.python_version()} | _installed_versions(),
+        versions={"python": platform.python_version()} | _installed_versions() | {"code": code_digest()},
     )
 
 
@@ -37,6 +40,15 @@ def _installed_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the digest, short, of all that this program and the gateway's are written in, as installed here."""
+    packages = [Path(__file__).parent, Path(digests.__file__).parents[1]]
+    files = {str(file.relative_to(package.parent)): file for package in packages for file in package.rglob("*.py")}
+    content = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    return digests.short(digests.digest_of(content))
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ from canary.suite import Suite, load_suite, with_heldout
 from canary.winner import choose_winner
 from canary.workflow import Progress, evaluate, line_up
 from gateway.contracts.admin import VariantView
-from gateway.contracts.builds import BuildKind, BuildRequest, Training
+from gateway.contracts.builds import BuildKind, BuildRequest, BuildView, Training
 from gateway.contracts.deployments import Deployment
 from gateway.contracts.evaluations import CaseRef, Criterion, Evaluation, Grade, Metric, Outcome, Rule, System, Trial
 from gateway.contracts.heldout import Heldout
@@ -83,8 +83,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     expected: str
     found: str
     as_it_must_be: bool
-    build_s: float
-    judge_s: float
+    build_s: float | None = None
+    """Of the job that made it, in an earlier run too; None where nothing was made."""
+    judge_s: float | None = None
 
 
 def golden_programs(search_path: list[Path]) -> tuple[Golden, ...]:
@@ -105,12 +106,18 @@ def planted_faults(
     """Train an adapter, make each build, and yield what its fidelity shows. Engines that this loads are unloaded."""
     incumbent = gateway.variant(deployment.incumbent).variant
     scorer = Scorer(gateway, goldens[TRAINED_COUNT:], model=deployment.model, note=progress.note)
-    adapter = adapter_of(gateway, model, goldens, progress.note)
+    adapter = trained_adapter(gateway, model, goldens, progress.note)
+    yield Finding(
+        planted="nothing yet: the adapter",
+        expected="trained",
+        found=f"trained in {TRAINING_STEPS} steps",
+        as_it_must_be=True,
+        build_s=seconds_of(adapter),
+    )
     for planted in PLANTED:
-        started_s = time.monotonic()
-        order = {"kind": planted.kind, "model": model, "adapter": adapter, "bits": planted.bits}
+        order = {"kind": planted.kind, "model": model, "adapter": adapter.path, "bits": planted.bits}
         made = build(gateway, msgspec.convert(order, BuildRequest), progress.note)
-        built_s = time.monotonic()
+        started_s = time.monotonic()
         view = gateway.register(made.path)
         with _loaded(gateway, view):
             judgement = judge_fidelity(measure_fidelity(scorer, view.variant, incumbent))
@@ -119,15 +126,15 @@ def planted_faults(
             expected="rejected" if planted.broken else "not rejected",
             found="; ".join(judgement.findings) or "nothing",
             as_it_must_be=judgement.rejected is planted.broken,
-            build_s=built_s - started_s,
-            judge_s=time.monotonic() - built_s,
+            build_s=seconds_of(made),
+            judge_s=time.monotonic() - started_s,
         )
 
 
-def adapter_of(
+def trained_adapter(
     gateway: GatewayClient, model: str | None, goldens: tuple[Golden, ...], note: Callable[[str], None]
-) -> str:
-    """Return the directory of a small adapter that was trained on the first of the golden programs.
+) -> BuildView:
+    """Have a small adapter trained on the first of the golden programs.
 
     It changes many layers by little, less than a step of a coarse quantisation, as real adapters do.
     """
@@ -138,7 +145,12 @@ def adapter_of(
         learning_rate=LEARNING_RATE,
         limit_s=TRAINING_LIMIT_S,
     )
-    return build(gateway, BuildRequest(kind=BuildKind.TRAIN, model=model, training=training), note).path
+    return build(gateway, BuildRequest(kind=BuildKind.TRAIN, model=model, training=training), note)
+
+
+def seconds_of(made: BuildView) -> float | None:
+    """Return how long the job took that made it, also where that was in an earlier run."""
+    return None if made.provenance is None else made.provenance.took_s
 
 
 def against_itself(
@@ -160,7 +172,6 @@ def against_itself(
         expected="not worse, not promoted",
         found=_WORDS[outcome],
         as_it_must_be=outcome is Outcome.INCONCLUSIVE,
-        build_s=0.0,
         judge_s=judged_s - started_s,
     )
     progress.note(f"Judging {2 * NOISE_DRAWS} runs whose grades are drawn.")
@@ -181,7 +192,6 @@ def _of_noise(twins: Evaluation, cases: tuple[CaseRef, ...]) -> Iterator[Finding
             expected=f"{verb} in 1 of 20 at most",
             found=f"{verb} in {counts[wrong]} of {NOISE_DRAWS} runs of {len(cases)} cases",
             as_it_must_be=counts[wrong] <= MOST_WRONG,
-            build_s=0.0,
             judge_s=time.monotonic() - started_s,
         )
 

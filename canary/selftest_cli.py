@@ -1,5 +1,6 @@
 """`canary selftest`: the judge tried on this machine, as a table of what was planted and what was found."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -35,14 +36,23 @@ def selftest_command(*, model: str | None, suite: str, deployed: str | None, url
     findings: list[Finding] = []
     with GatewayClient(url, api_key=os.environ.get("GATEWAY_API_KEY")) as gateway, progress:
         deployment = find_deployment(gateway, deployed)
-        findings.extend(against_itself(gateway, deployment, chosen, progress))
-        findings.extend(planted_faults(gateway, deployment, source, goldens, progress))
-    output = Console()
-    print_table(findings_table(findings), output if output.is_terminal else Console(width=_PLAIN_WIDTH))
+        sound = against_itself(gateway, deployment, chosen, progress)
+        try:
+            for finding in itertools.chain(sound, planted_faults(gateway, deployment, source, goldens, progress)):
+                findings.append(finding)
+                progress.note(f"{finding.planted}: {finding.found}")
+        finally:
+            # What was found before something broke took minutes, and may say what.
+            _show(findings)
     return ExitCode.PASSED if all(finding.as_it_must_be for finding in findings) else ExitCode.FAILED
 
 
 _PLAIN_WIDTH = 140
+
+
+def _show(findings: list[Finding]) -> None:
+    output = Console()
+    print_table(findings_table(findings), output if output.is_terminal else Console(width=_PLAIN_WIDTH))
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -55,10 +65,14 @@ def findings_table(findings: list[Finding]) -> Table:
                 finding.expected,
                 finding.found,
                 "yes" if finding.as_it_must_be else "NO",
-                f"{finding.build_s:.0f} s",
-                f"{finding.judge_s:.0f} s",
+                _seconds(finding.build_s),
+                _seconds(finding.judge_s),
             )
             for finding in findings
         ),
         notes=(),
     )
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} s"

@@ -1,14 +1,12 @@
 """An evaluation from the command's arguments to the record, and the promotion that may follow it."""
 
 import enum
-import itertools
 import os
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -17,12 +15,13 @@ from canary.client import GatewayClient
 from canary.earlier import earlier_trials, run_key
 from canary.environment import read_environment, with_host
 from canary.errors import GatewayRefused, GatewayUnavailable, PromotionFailed, UsageError
+from canary.following import Following
 from canary.in_turn import BLOCKS, run_in_turn
-from canary.judge import FIDELITY, Standing, judge, rejected, standings, stopped
+from canary.judge import FIDELITY, judge, rejected
 from canary.phases.apart import measure_apart
 from canary.phases.fidelity import with_fidelity
 from canary.phases.latency import planned_latency
-from canary.report.systems import labels_of
+from canary.posting import PostedProgress, Progress
 from canary.runner import Pace, PlannedTrial, Trier, plan_trials, run_trials, trials_at_once
 from canary.stage import InTurn, Lineup, Stage, set_stage
 from canary.suite import Suite, with_heldout
@@ -33,16 +32,9 @@ from gateway.contracts.deployments import Deployment, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation, Judgement, Mode, Outcome, Role, System, Trial
 from gateway.contracts.host import Host, HostRecord
+from gateway.contracts.progress import RunPhase
 
 _USAGE_CODES = frozenset({ErrorCode.MODEL_UNREADABLE, ErrorCode.VARIANT_NOT_FOUND, ErrorCode.MODEL_NOT_FOUND})
-
-
-class Progress(Protocol):
-    def note(self, sentence: str) -> None: ...
-
-    def on_trial(self, trial: Trial, total: int) -> None: ...
-
-    def on_case(self, standings: Mapping[str, Standing]) -> None: ...
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,34 +81,39 @@ def evaluate(
     awake = engines.enter_context(kept_awake(gateway.url))
     loaded_before = {engine.engine_digest for engine in gateway.engines()}
     suite = _with_heldout(gateway, lineup, suite, progress)
-    stage = set_stage(
-        gateway, lineup, mode=options.mode, window_s=options.window_s, engines=engines, note=progress.note
-    )
-    systems = tuple(
-        _system(view, stage.engine(position), Role.CANDIDATE if position else Role.INCUMBENT)
-        for position, view in enumerate(lineup.views)
-    )
-    host = gateway.host()
-    empty = _empty_record(lineup, suite, systems, stage.mode)
-    empty = with_fidelity(gateway, empty, suite, environ=os.environ, bring=stage.bring, note=progress.note)
-    with _trier(gateway, lineup, suite, empty, host, options=options, note=progress.note) as trier:
-        tried = msgspec.structs.replace(empty, trials=_trials(gateway, trier, empty, suite, stage, progress))
-        loaded = frozenset(system.variant.engine.digest for system in systems) - loaded_before
-        if isinstance(stage, InTurn):
-            loaded = frozenset[str]()  # what has the memory on loan is unloaded by its end alone
-        measured = with_host(
-            measure_apart(gateway, tried, suite, loaded=loaded, bring=stage.bring, note=progress.note),
-            HostRecord(start=host, end=gateway.host(), kept_awake_by=awake.by),
+    with PostedProgress(gateway, lineup, suite.manifest.name, progress) as posted:
+        stage = set_stage(
+            gateway, lineup, mode=options.mode, window_s=options.window_s, engines=engines, note=posted.note
         )
-        now = datetime.now(UTC)
-        evaluation = msgspec.structs.replace(
-            measured,
-            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-            created_at=now.isoformat(timespec="seconds"),
-            judgements=judge(measured),
+        systems = tuple(
+            _system(view, stage.engine(position), Role.CANDIDATE if position else Role.INCUMBENT)
+            for position, view in enumerate(lineup.views)
         )
-        gateway.record(evaluation)
-        trier.forget()
+        host = gateway.host()
+        empty = _empty_record(lineup, suite, systems, stage.mode)
+        posted.enter(RunPhase.FIDELITY)
+        empty = with_fidelity(gateway, empty, suite, environ=os.environ, bring=stage.bring, note=posted.note)
+        with _trier(gateway, lineup, suite, empty, host, options=options, note=posted.note) as trier:
+            posted.enter(RunPhase.TRIALS)
+            tried = msgspec.structs.replace(empty, trials=_trials(gateway, trier, empty, suite, stage, posted))
+            loaded = frozenset(system.variant.engine.digest for system in systems) - loaded_before
+            if isinstance(stage, InTurn):
+                loaded = frozenset[str]()  # what has the memory on loan is unloaded by its end alone
+            posted.enter(RunPhase.MEASURING)
+            measured = with_host(
+                measure_apart(gateway, tried, suite, loaded=loaded, bring=stage.bring, note=posted.note),
+                HostRecord(start=host, end=gateway.host(), kept_awake_by=awake.by),
+            )
+            posted.enter(RunPhase.JUDGING)
+            now = datetime.now(UTC)
+            evaluation = msgspec.structs.replace(
+                measured,
+                id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+                created_at=now.isoformat(timespec="seconds"),
+                judgements=judge(measured),
+            )
+            gateway.record(evaluation)
+            trier.forget()
     return evaluation
 
 
@@ -126,16 +123,7 @@ def _trials(
     """Run the trials, and no more of a candidate once the judge's rule has stopped for it."""
     plan = _worth_running(plan_trials(suite, empty.systems), empty)
     progress.note(f"Running {len(plan)} trials of {suite.manifest.name}, {len(suite.cases)} cases.")
-    labels = labels_of(empty.systems)[1:]
-
-    def settled(trials: Sequence[Trial]) -> frozenset[int]:
-        so_far = msgspec.structs.replace(empty, trials=tuple(trials))
-        stand = zip(labels, standings(so_far), strict=True)
-        progress.on_case({label: standing for label, standing in stand if standing is not None})
-        have_stopped = stopped(so_far)
-        over = frozenset(itertools.compress(itertools.count(1), have_stopped))
-        return over | {0} if all(have_stopped) else over
-
+    settled = Following(empty, progress.on_case)
     pace = Pace(gateway, trials_at_once(suite, empty.systems, gateway.engines()))
     if isinstance(stage, InTurn):
         blocks = 1 if suite.manifest.profile == "seed" else BLOCKS  # each costs two loads of every system

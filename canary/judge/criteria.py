@@ -7,17 +7,15 @@ from canary.judge.evidence import Evidence
 from canary.judge.figure import Figure
 from canary.judge.figures import figure_of
 from canary.judge.harm import Harm
-from canary.judge.latency import ONCE_Z, latency_doubts
+from canary.judge.latency import latency_doubts
 from canary.judge.paired import least_families
 from canary.judge.profiles import UNSEEN_CHANCE
 from canary.judge.reasons import bounds_in_words, figure_in_words, harm_in_words, needs_in_words, rule_in_words
-from canary.judge.statistics import least_count, root_between
+from canary.judge.statistics import Z_95, least_count, root_between
 from gateway.contracts.evaluations import Criterion, CriterionResult, Metric, Outcome, Rule, Statistic
 
 LOST_LIMIT_RATIO = 0.02
 """Above this share of a system's trials without a result, nothing is concluded from the rest."""
-Z_95 = 1.959963984540054
-"""Normal quantile of a two-sided 95 % interval."""
 _NEXT_TO_NONE = 1e-6
 """Standard errors, in whose place there are none."""
 _Z_80 = 0.8416212335729143
@@ -64,7 +62,7 @@ def apply_to_bounds(
     `harm` is the evidence that ends a run at any case. It fails the criterion, whatever else hinders a decision.
     """
     apart = _is_timed_apart(criterion, candidate)
-    z = ONCE_Z if apart else z
+    z = candidate.times_z if apart else z
     figure = figure_of(criterion, candidate, incumbent, z=z)
     measured = bounds_in_words(criterion, figure, unit="cycles" if apart else "families")
     if harm is not None:

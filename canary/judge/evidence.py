@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from canary.judge.latency import typical_times
+from canary.judge.latency import ONCE_Z, typical_times
 from canary.judge.order import family_of
 from gateway.contracts.evaluations import (
     Completion,
@@ -45,6 +45,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Of every case of the run, by case identifier."""
     blocks: tuple[LatencyBlock, ...] | None
     """In which it was timed apart from its trials; None where its trials' times are what there is."""
+    times_z: float = ONCE_Z
+    """Standard errors between what was timed apart and its bounds."""
     memory: MemoryRecord | None
     elsewhere: bool
     """Whether the blocks were timed on another machine than the record names."""

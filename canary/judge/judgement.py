@@ -10,6 +10,7 @@ from canary.judge.criteria import apply_to_figure
 from canary.judge.evidence import Evidence, collect_evidence
 from canary.judge.fidelity import fidelity_of
 from canary.judge.reading import read, read_so_far
+from canary.judge.timing import read_times
 from canary.judge.verdict import decide
 from gateway.contracts.evaluations import Comparison, CriterionResult, Evaluation, Judgement, Level
 from gateway.contracts.fidelity import FidelityJudgement
@@ -27,14 +28,37 @@ def judge(evaluation: Evaluation) -> tuple[Judgement, ...]:
     return tuple(_judge_candidate(evaluation, candidate, incumbent) for candidate in candidates)
 
 
-def stopped(evaluation: Evaluation) -> tuple[bool, ...]:
-    """Return of each candidate of a run that goes on whether its rule has stopped; under profile `seed`, never.
+class Watch:
+    """Says of each candidate of a run that goes on whether its rule has stopped; under profile `seed`, never.
 
-    `evaluation` holds the trials so far. A candidate that has stopped needs no further trial, and one that fidelity
-    rejects needs none at all.
+    Asked after every case, of one run alone: it remembers the looks that were taken.
     """
-    incumbent, *candidates = collect_evidence(evaluation)
-    return tuple(_has_stopped(evaluation, candidate, incumbent) for candidate in candidates)
+
+    def __init__(self) -> None:
+        self._looks_behind: dict[int, int] = {}
+
+    def stopped(self, evaluation: Evaluation) -> tuple[bool, ...]:
+        """`evaluation` holds the trials so far, and fidelity.
+
+        A candidate that has stopped needs no further trial, and one that fidelity rejects needs none at all.
+        """
+        incumbent, *candidates = collect_evidence(evaluation)
+        return tuple(
+            self._has_stopped(evaluation, number, candidate, incumbent) for number, candidate in enumerate(candidates)
+        )
+
+    def _has_stopped(self, evaluation: Evaluation, number: int, candidate: Evidence, incumbent: Evidence) -> bool:
+        fidelity = fidelity_of(evaluation, candidate.system)
+        if fidelity is not None and fidelity.rejected:
+            return True
+        if evaluation.profile == "seed":
+            return False
+        behind = self._looks_behind.get(number, 0)
+        reading = read_so_far(evaluation, candidate, incumbent, looks_behind=behind)
+        if not isinstance(reading, int):
+            return True
+        self._looks_behind[number] = reading
+        return False
 
 
 def same_judgement(a: Judgement, b: Judgement) -> str | None:
@@ -45,13 +69,6 @@ def same_judgement(a: Judgement, b: Judgement) -> str | None:
     return next(_differences(a, b), None)
 
 
-def _has_stopped(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> bool:
-    fidelity = fidelity_of(evaluation, candidate.system)
-    if fidelity is not None and fidelity.rejected:
-        return True
-    return evaluation.profile != "seed" and read_so_far(evaluation, candidate, incumbent) is not None
-
-
 def _judge_candidate(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> Judgement:
     stopping, fidelity = None, fidelity_of(evaluation, candidate.system)
     if evaluation.profile == "seed":
@@ -60,7 +77,7 @@ def _judge_candidate(evaluation: Evaluation, candidate: Evidence, incumbent: Evi
             for criterion in evaluation.criteria
         )
     else:
-        reading = read(evaluation, candidate, incumbent)
+        reading = read(evaluation, *read_times(evaluation, candidate, incumbent))
         candidate, incumbent = reading.candidate, reading.incumbent
         results, stopping = reading.results, reading.stopping
     return Judgement(

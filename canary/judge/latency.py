@@ -18,9 +18,15 @@ from gateway.contracts.evaluations import Criterion, Metric, Rule, Statistic
 from gateway.contracts.latency import LatencyBlock, TimedAnswer
 
 ONCE_Z = 1.7506860712521692
-"""One-sided 4 %. Times that were measured apart are looked at once, whatever the looks at the trials. Student's bound
-of so few cycles is wrong a little more often than it says: this much less keeps a slow-down at the margin below 5 %.
+"""One-sided 4 %, at the last look. Times are looked at apart from the trials, whatever the looks at those. Student's
+bound of so few cycles is wrong a little more often than it says: this much less keeps a slow-down at the margin below
+5 %, the first look with it.
 """
+FIRST_LOOK_Z = 2.807033768343811
+"""One-sided 0.25 %, at the first look, which finds what needs no precision: hardly any noise, or a large difference."""
+_FIRST_LOOK_PARTS = 3
+_LEAST_CYCLES = 5
+"""Fewer have no spread that could be relied on, and not the pairs that a decision needs."""
 BATCH_LIMIT_RATIO = 1.1
 """Between the arms' mean batch sizes. A step of more rows takes longer, whatever the variant."""
 UNEQUAL_LIMIT_RATIO = 0.1
@@ -32,6 +38,21 @@ MAX_PRODUCTION_REQUESTS = 1
 
 Blocks = Sequence[LatencyBlock]
 """Of one system."""
+
+
+def first_look(planned: int | None) -> int | None:
+    """Return after how many of the planned cycles times are looked at first; None where they are looked at once.
+
+    A record that does not say how many were planned was measured to its end.
+    """
+    cycles = max(_LEAST_CYCLES, math.ceil((planned or 0) / _FIRST_LOOK_PARTS))
+    return cycles if planned is not None and cycles < planned else None
+
+
+def look_z(planned: int | None, blocks: Blocks) -> float:
+    """Return how many standard errors are asked for of these blocks: more where they are not all that was planned."""
+    cycles = len({block.cycle for block in blocks})
+    return ONCE_Z if planned is None or cycles >= planned else FIRST_LOOK_Z
 
 
 class _Timed(NamedTuple):

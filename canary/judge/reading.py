@@ -50,16 +50,22 @@ def read(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> Re
     return reading
 
 
-def read_so_far(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence) -> Reading | None:
-    """Return where the rule stops in a run that goes on; None where it has to go on.
+def read_so_far(
+    evaluation: Evaluation, candidate: Evidence, incumbent: Evidence, *, looks_behind: int = 0
+) -> Reading | int:
+    """Return where the rule stops in a run that goes on; where it has to go on, how many looks it has behind it.
 
     The order is read up to the first case that one of the two was not tried on, so the answer is what `read` will
-    give for the record, whichever cases were tried beyond.
+    give for the record, whichever cases were tried beyond. A look that was taken before has the same answer: told
+    how many those are, this does not take them again.
     """
     order = _order(evaluation)
     tried = (case_id in candidate.trials and case_id in incumbent.trials for case_id in order)
     available = next((count for count, is_tried in enumerate(tried) if not is_tried), len(order))
-    return _read(_Run(evaluation, candidate, incumbent, order, available))
+    reading = _read(_Run(evaluation, candidate, incumbent, order, available), looks_behind=looks_behind)
+    if reading is not None:
+        return reading
+    return sum(cases <= available for cases in PLANS[evaluation.profile].looks(len(order)))
 
 
 def _order(evaluation: Evaluation) -> tuple[str, ...]:
@@ -67,12 +73,14 @@ def _order(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(case.id for case in case_order(evaluation.cases, evaluation.seed))[:planned]
 
 
-def _read(run: _Run) -> Reading | None:
+def _read(run: _Run, *, looks_behind: int = 0) -> Reading | None:
     harms = _harms(run)
     first_harm = min((cases for cases, harm in harms if _decides(run, harm.criterion)), default=len(run.order) + 1)
     looks = run.plan.looks(len(run.order))
-    for cases, z in zip(looks, run.plan.boundaries, strict=True):
+    for number, (cases, z) in enumerate(zip(looks, run.plan.boundaries, strict=True)):
         stop_at = min(cases, first_harm)
+        if number < looks_behind and stop_at == cases:
+            continue
         if stop_at > run.available:
             return None
         # Of several for one criterion the first counts, which comes last here.

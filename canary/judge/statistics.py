@@ -6,6 +6,7 @@
 # pyright: reportUnknownMemberType=false
 # ruff: noqa: PLC0415 - said above
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 from canary.judge.paired import tango_score
 
 CONFIDENCE = 0.95
-_TAIL = 1 - (1 - CONFIDENCE) / 2
+Z_95 = 1.959963984540054
+"""Normal quantile of a two-sided 95 % interval."""
 _XTOL = 1e-12
 
 
@@ -41,9 +43,7 @@ def tango_interval(gained: float, lost: float, n: float, *, z: float | None = No
     `gained` counts the pairs that only the candidate has right, `lost` those that only the incumbent has, of `n` > 0
     pairs; they need not be whole. Its ends are where `tango_score` equals -z and z, by default those of 95 %.
     """
-    from scipy.stats import norm
-
-    z = float(norm.ppf(_TAIL)) if z is None else z
+    z = Z_95 if z is None else z
     observed = (gained - lost) / n
 
     def root(score: float, low: float, high: float) -> float:
@@ -64,11 +64,10 @@ def t_interval(values: Sequence[float], *, floor: float = -math.inf, ceiling: fl
     if n < 2:  # noqa: PLR2004 - one value has no spread
         return None
     import numpy as np
-    from scipy.stats import t
 
     centre = mean(values)
     spread = float(np.std(np.asarray(values, dtype=np.float64), ddof=1))
-    half_width = float(t.ppf(_TAIL, n - 1)) * spread / math.sqrt(n)
+    half_width = student_quantile(Z_95, n - 1) * spread / math.sqrt(n)
     return Interval(max(centre - half_width, floor), min(centre + half_width, ceiling))
 
 
@@ -85,8 +84,12 @@ def root_between(function: Callable[[float], float], low: float, high: float) ->
     return float(found)
 
 
+@functools.lru_cache(maxsize=4096)
 def student_quantile(z: float, freedom: int) -> float:
-    """Return what Student's t with `freedom` degrees exceeds as seldom as a normal figure exceeds `z`."""
+    """Return what Student's t with `freedom` degrees exceeds as seldom as a normal figure exceeds `z`.
+
+    A run that is watched asks for few of them, many times, and each takes scipy a millisecond.
+    """
     from scipy.stats import norm, t
 
     return float(t.isf(norm.sf(z), freedom))

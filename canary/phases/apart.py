@@ -51,9 +51,5 @@ def measure_apart(
             )
             memory.append(record)
         tried = msgspec.structs.replace(tried, memory=tuple(memory))
-    if tried.latency is None:
-        return tried
-    latency = measure_latency(
-        gateway, places, suite, tried.latency, model=tried.model, trials=tried.trials, bring=bring, note=note
-    )
+    latency = measure_latency(gateway, places, suite, tried, bring=bring, note=note)
     return msgspec.structs.replace(tried, latency=latency)

@@ -1,17 +1,16 @@
 """Time the systems beside each other: after a warm-up, each in turn on the same prompts, forth and back."""
 
-import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from canary.client import GatewayClient
-from canary.judge import case_order
+from canary.judge import case_order, first_look, times_settled
 from canary.phases.asking import Bring, engine_of, production_between, request_of
 from canary.suite import Case, Suite
 from gateway.contracts.admin import EngineView
-from gateway.contracts.evaluations import Completion, ErrorCause, System, Trial, TrialError
+from gateway.contracts.evaluations import Completion, ErrorCause, Evaluation, System, Trial, TrialError
 from gateway.contracts.latency import LatencyBlock, LatencyRecord, TimedAnswer
 from gateway.contracts.suites import LatencyProtocol
 
@@ -28,6 +27,14 @@ class _Turn(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
 
 
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What all requests have in common."""
+
+    suite: Suite
+    model: str
+    planned: LatencyRecord
+
+
 def planned_latency(suite: Suite) -> LatencyRecord | None:
     """Return the record as it is before anything is timed; None where times are to be read from the trials."""
     timing = suite.manifest.timing
@@ -37,6 +44,7 @@ def planned_latency(suite: Suite) -> LatencyRecord | None:
         output_tokens=timing.output_tokens,
         prefix_cache=suite.manifest.protocol.prefix_cache,
         warm_up_count=timing.warm_up_count,
+        cycles=timing.cycles,
     )
 
 
@@ -44,35 +52,44 @@ def measure_latency(
     gateway: GatewayClient,
     places: Sequence[Place],
     suite: Suite,
-    planned: LatencyRecord,
+    tried: Evaluation,
     *,
-    model: str,
-    trials: Sequence[Trial],
     bring: Bring,
     note: Callable[[str], None],
-) -> LatencyRecord:
-    """Time these systems as the suite's protocol says; the answers of `trials` say which prompts have long enough ones.
+) -> LatencyRecord | None:
+    """Time these systems of a record that has all its trials, as the suite's protocol says; None where it is not to be.
 
     Blocks of one cycle stand as A-B-B-A, the next begins with the system that this one ended the first half with: what
-    drifts steadily meets all of them alike.
+    drifts steadily meets all of them alike. After the first look at the times, only those go on that it leaves open.
     """
-    protocol = suite.manifest.timing or LatencyProtocol()
-    cases = choose_cases(suite, [system for _, system in places], trials, output_tokens=protocol.output_tokens)
-    if not cases:
-        return planned
+    record, protocol = tried.latency, suite.manifest.timing or LatencyProtocol()
+    # The trials say which prompts have long enough answers.
+    systems = [system for _, system in places]
+    cases = choose_cases(suite, systems, tried.trials, output_tokens=protocol.output_tokens)
+    if record is None or not cases:
+        return record
     levels = sorted({1, protocol.concurrency})
     at = " and ".join(str(level) for level in levels)
-    note(f"Timing {len(places)} systems in {protocol.cycles} cycles, requests in flight: {at}.")
-    host = gateway.host().digest
+    note(f"Timing {len(places)} systems in {protocol.cycles} cycles at most, requests in flight: {at}.")
+    asked = _Asked(suite=suite, model=tried.model, planned=record)
     for place in places:
         bring(place[0])
-        warm_up = _Turn(cycle=0, concurrency=1, place=place, cases=cases[:1] * protocol.warm_up_count)
-        _ask(gateway, warm_up, suite, planned, model=model)
-    blocks = [
-        _time_block(gateway, turn, suite, planned, model=model, bring=bring)
-        for turn in _turns(places, cases, protocol, levels)
-    ]
-    return msgspec.structs.replace(planned, host=host, blocks=tuple(blocks))
+        _ask(gateway, _Turn(cycle=0, concurrency=1, place=place, cases=cases[:1] * protocol.warm_up_count), asked)
+    record = msgspec.structs.replace(record, host=gateway.host().digest)
+    look = first_look(protocol.cycles) or protocol.cycles
+    for cycles in (range(look), range(look, protocol.cycles)):
+        left = places if cycles.start == 0 else _left_open(places, msgspec.structs.replace(tried, latency=record))
+        turns = _turns(left, cases, protocol, levels, cycles)
+        blocks = [_time_block(gateway, turn, asked, bring=bring) for turn in turns]
+        record = msgspec.structs.replace(record, blocks=(*record.blocks, *blocks))
+    return record
+
+
+def _left_open(places: Sequence[Place], record: Evaluation) -> list[Place]:
+    """Return the incumbent and the candidates whose times the first look leaves open; nobody where there are none."""
+    over = times_settled(record)
+    left = [place for place in places if place[0] == 0 or not over[place[0] - 1]]
+    return left if len(left) > 1 else []
 
 
 def choose_cases(
@@ -97,27 +114,24 @@ def choose_cases(
 
 
 def _turns(
-    places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, levels: Sequence[int]
+    places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, levels: Sequence[int], cycles: range
 ) -> Iterator[_Turn]:
     """Yield the blocks in the order to time them; each cycle goes on in the cases where the one before has ended."""
     for concurrency in levels:
         # Enough that all of them are in flight at once.
         count = max(protocol.prompts_per_cycle, concurrency)
-        endless = itertools.cycle(cases)
-        for cycle in range(protocol.cycles):
-            asked = tuple(itertools.islice(endless, count))
+        for cycle in cycles:
+            asked = tuple(cases[(cycle * count + number) % len(cases)] for number in range(count))
             forth = list(places) if cycle % 2 == 0 else list(reversed(places))
             for place in (*forth, *reversed(forth)):
                 yield _Turn(cycle=cycle, concurrency=concurrency, place=place, cases=asked)
 
 
-def _time_block(
-    gateway: GatewayClient, turn: _Turn, suite: Suite, planned: LatencyRecord, *, model: str, bring: Bring
-) -> LatencyBlock:
+def _time_block(gateway: GatewayClient, turn: _Turn, asked: _Asked, *, bring: Bring) -> LatencyBlock:
     position, system = turn.place
     bring(position)
     before = gateway.engines()
-    results = _ask(gateway, turn, suite, planned, model=model)
+    results = _ask(gateway, turn, asked)
     after = gateway.engines()
     errors = [result for _, result in results if isinstance(result, TrialError)]
     return LatencyBlock(
@@ -132,12 +146,12 @@ def _time_block(
     )
 
 
-def _ask(
-    gateway: GatewayClient, turn: _Turn, suite: Suite, planned: LatencyRecord, *, model: str
-) -> list[tuple[Case, Completion | TrialError]]:
+def _ask(gateway: GatewayClient, turn: _Turn, asked: _Asked) -> list[tuple[Case, Completion | TrialError]]:
+    limit, prefix_cache = asked.planned.output_tokens, asked.planned.prefix_cache
+
     def ask(case: Case) -> Completion | TrialError:
-        request = request_of(case.messages, suite.manifest, model=model, max_completion_tokens=planned.output_tokens)
-        return gateway.complete(request, turn.place[1].variant, prefix_cache=planned.prefix_cache)
+        request = request_of(case.messages, asked.suite.manifest, model=asked.model, max_completion_tokens=limit)
+        return gateway.complete(request, turn.place[1].variant, prefix_cache=prefix_cache)
 
     with ThreadPoolExecutor(max_workers=turn.concurrency) as pool:
         return list(zip(turn.cases, pool.map(ask, turn.cases), strict=True))

@@ -3,7 +3,7 @@
     python -m tests.campaign.fidelity [--state DIR]
 
 writes `tests/campaign/fidelity.md`, anew after each build, so that one that is broken off leaves what it measured. It
-trains an adapter, which takes minutes; `--state` keeps the builds.
+trains an adapter, which takes minutes; `--state` keeps the builds and what was scored of them, and goes on from there.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from canary.builds import build
 from canary.client import GatewayClient
 from canary.judge import judge_fidelity
 from canary.phases.fidelity import Scorer, measure_fidelity
-from canary.selftest import PLANTED, SCORED_COUNT, TRAINED_COUNT, adapter_of, golden_programs
+from canary.selftest import PLANTED, SCORED_COUNT, TRAINED_COUNT, golden_programs, trained_adapter
 from canary.suite import default_search_path
 from gateway.contracts.builds import BuildKind, BuildRequest
 from gateway.contracts.deployments import Deployment
@@ -46,16 +46,18 @@ def note(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - a command's progress
 
 
-def rows(gateway: GatewayClient, deployment: Deployment) -> Iterator[tuple[str, FidelityJudgement]]:
+def rows(
+    gateway: GatewayClient, deployment: Deployment, *, store: Path | None
+) -> Iterator[tuple[str, FidelityJudgement]]:
     goldens = golden_programs(list(default_search_path(os.environ)))
     incumbent = gateway.variant(deployment.incumbent).variant
-    scorer = Scorer(gateway, goldens[TRAINED_COUNT:], model=deployment.model, note=note)
-    adapter = adapter_of(gateway, None, goldens, note)
+    scorer = Scorer(gateway, goldens[TRAINED_COUNT:], model=deployment.model, note=note, store=store)
+    adapter = trained_adapter(gateway, None, goldens, note)
     sound = [(f"sound, {bits} bits", BuildKind.FUSE, bits) for bits in SOUND_BITS]
     broken = [(f"{each.what}, {each.bits} bits", each.kind, each.bits) for each in PLANTED if each.broken]
     harmless = [(f"re-quantised fuse, {bits} bits", BuildKind.REQUANTISED_FUSE, bits) for bits in (8, 6)]
     for what, kind, bits in (*sound, *broken, *harmless):
-        order = msgspec.convert({"kind": kind, "adapter": adapter, "bits": bits}, BuildRequest)
+        order = msgspec.convert({"kind": kind, "adapter": adapter.path, "bits": bits}, BuildRequest)
         view = gateway.register(build(gateway, order, note).path)
         gateway.load_engine(view.reference)
         judgement = judge_fidelity(measure_fidelity(scorer, view.variant, incumbent))
@@ -96,8 +98,9 @@ def main() -> None:
         f"each build against the fused model in float; at {describe().commit}.\n\n"
     )
     found: list[tuple[str, FidelityJudgement]] = []
-    with building_gateway(parser.parse_args().state) as (gateway, deployment):
-        for row in rows(gateway, deployment):
+    state: Path | None = parser.parse_args().state
+    with building_gateway(state) as (gateway, deployment):
+        for row in rows(gateway, deployment, store=None if state is None else state / "scores"):
             found.append(row)
             RESULTS.write_text(f"{heading}{table(found)}\n")
 

@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from canary.judge import ONCE_Z, latency_figure
-from gateway.contracts.evaluations import Criterion, Metric, Rule, Statistic
+from canary.judge import first_look, latency_figure, look_z
+from gateway.contracts.evaluations import Criterion, Metric, Outcome, Rule, Statistic
 from gateway.contracts.latency import LatencyBlock
 from gateway.contracts.suites import LatencyProtocol
 from tests.campaign.operating_characteristics import commit
@@ -45,6 +45,8 @@ class Truth(NamedTuple):
     """By which the machine is slower at the end than at the start, in steady steps."""
     slow_cycles: int = 0
     """Cycles in which the machine is half as fast."""
+    noise: float = 1.0
+    """Of all that varies, as a share of what it is elsewhere."""
     most_passed: float | None = None
     least_passed: float | None = None
     most_failed: float | None = None
@@ -53,6 +55,8 @@ class Truth(NamedTuple):
 class Shares(NamedTuple):
     passed: float
     failed: float
+    cycles: float
+    """That were timed, on average."""
 
 
 def truths() -> Iterator[Truth]:
@@ -64,6 +68,8 @@ def truths() -> Iterator[Truth]:
     yield Truth("10 % slower, half speed in 3 cycles", 1.10, slow_cycles=3, most_passed=0.05)
     yield Truth("10 % slower, 6 cycles", 1.10, cycles=6, most_passed=0.05)
     yield Truth("10 % slower, 24 cycles", 1.10, cycles=24, most_passed=0.05)
+    yield Truth("10 % slower, a tenth of the noise", 1.10, noise=0.1, most_passed=0.05, most_failed=0.05)
+    yield Truth("equal, a tenth of the noise", noise=0.1, least_passed=0.95, most_failed=0.0)
     yield Truth("equal, machine slows by 30 %", steady_drift=0.3, least_passed=0.95, most_failed=0.0)
     yield Truth("15 % slower", 1.15, most_passed=0.005)
     yield Truth("25 % slower", 1.25, most_passed=0.0)
@@ -77,10 +83,12 @@ def blocks_of(generator: np.random.Generator, truth: Truth) -> list[LatencyBlock
     for cycle in range(truth.cycles):
         prompts = generator.normal(0.0, _PROMPT_SD, 2)
         for system in _FORTH_AND_BACK[cycle % 2]:
-            shared = generator.normal(0.0, _BLOCK_SD) + math.log1p(truth.steady_drift * len(blocks) / last)
+            shared = generator.normal(0.0, truth.noise * _BLOCK_SD) + math.log1p(
+                truth.steady_drift * len(blocks) / last
+            )
             shared += math.log(2) if cycle < truth.slow_cycles else 0.0
             shared += math.log(truth.slower) if system else 0.0
-            logs = prompts + shared + generator.normal(0.0, _RUN_SD, 2)
+            logs = prompts + shared + generator.normal(0.0, truth.noise * _RUN_SD, 2)
             answers = [answer(f"{2 * cycle + number}", math.exp(log)) for number, log in enumerate(logs.tolist())]
             blocks.append(block(system, cycle, answers))
     return blocks
@@ -88,14 +96,25 @@ def blocks_of(generator: np.random.Generator, truth: Truth) -> list[LatencyBlock
 
 def measure(truth: Truth, runs: int = RUNS) -> Shares:
     generator = np.random.default_rng(zlib.crc32(truth.name.encode()))
-    passed = failed = 0
-    for _ in range(runs):
-        blocks = blocks_of(generator, truth)
-        ours, theirs = ([each for each in blocks if each.system == system] for system in (1, 0))
-        found = latency_figure(_RULE, ours, theirs, case_ids=None, z=ONCE_Z)
-        passed += found.high <= MARGIN
-        failed += found.low > MARGIN
-    return Shares(passed / runs, failed / runs)
+    outcomes = [conclude(blocks_of(generator, truth), planned=truth.cycles) for _ in range(runs)]
+    return Shares(
+        passed=sum(outcome is Outcome.PASSED for outcome, _ in outcomes) / runs,
+        failed=sum(outcome is Outcome.FAILED for outcome, _ in outcomes) / runs,
+        cycles=sum(cycles for _, cycles in outcomes) / runs,
+    )
+
+
+def conclude(blocks: Sequence[LatencyBlock], *, planned: int) -> tuple[Outcome, int]:
+    """Return what the rule says where it is the only one, and after how many cycles."""
+    for cycles in filter(None, (first_look(planned), planned)):
+        read = [block for block in blocks if block.cycle < cycles]
+        ours, theirs = ([block for block in read if block.system == system] for system in (1, 0))
+        found = latency_figure(_RULE, ours, theirs, case_ids=None, z=look_z(planned, ours))
+        if found.high <= MARGIN:
+            return Outcome.PASSED, cycles
+        if found.low > MARGIN:
+            return Outcome.FAILED, cycles
+    return Outcome.INCONCLUSIVE, planned
 
 
 def missed_demand(truth: Truth, shares: Shares) -> str | None:
@@ -121,14 +140,15 @@ def main() -> int:
         "",
         "Written by `python -m tests.campaign.latency_characteristics`",
         f"at commit {commit()}, {runs:,} runs of each truth: {LatencyProtocol().cycles} cycles of A-B-B-A with two",
-        f"prompts each, unless it says otherwise, and a margin of {MARGIN:.0%} of the geometric mean ratio.",
+        f"prompts each at most, unless it says otherwise, looked at after {first_look(LatencyProtocol().cycles)} and",
+        f"at the end, and a margin of {MARGIN:.0%} of the geometric mean ratio.",
         f"Standard error of a share of 5 %: {100 * math.sqrt(0.05 * 0.95 / runs):.2f} points.",
         "",
-        "| truth | passed | failed | inconclusive | demanded |",
-        "|---|---:|---:|---:|---|",
+        "| truth | passed | failed | inconclusive | cycles, mean | demanded |",
+        "|---|---:|---:|---:|---:|---|",
         *(
             f"| {truth.name} | {shares.passed:.3f} | {shares.failed:.3f} | "
-            f"{1 - shares.passed - shares.failed:.3f} | {_demand_in_words(truth)} |"
+            f"{1 - shares.passed - shares.failed:.3f} | {shares.cycles:.1f} | {_demand_in_words(truth)} |"
             for truth, shares in zip(chosen, found, strict=True)
         ),
     ]

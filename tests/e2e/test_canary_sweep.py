@@ -45,25 +45,27 @@ def _at_home(  # pyright: ignore[reportUnusedFunction] - pytest uses it
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "xdg-cache"))
 
 
-def test_an_adapter_is_fused_in_float_quantised_and_judged(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    order = ["sweep", "./tiny", "--adapter", "./adapter", "--bits", "4", "--suite", "sums", "--gateway", served.url]
+def test_an_adapter_is_fused_in_float_quantised_at_each_width_and_judged(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["sweep", "./tiny", "--adapter", "./adapter", "--bits", "4,8", "--suite", "sums", "--gateway", served.url]
 
     # The weights are random, and so are the answers.
     assert cli.run(order) == ExitCode.FAILED
 
     said = capsys.readouterr()
     table = said.out[said.out.index("\nSweep\n") :]
-    assert re.search(r"tiny-fuse-4bit-\w+ \(candidate\) +0% \(0/4\) +not comparable.* failed +no: tutor is", table), (
-        table
-    )
+    for bits in (4, 8):
+        row = rf"tiny-fuse-{bits}bit-\w+ \(candidate\) +0% \(0/4\) +not comparable.* failed +no: tutor is"
+        assert re.search(row, table), table
     assert "The base was quantised" not in table
     assert "Winner: none." in table
     assert re.search(r"tiny-fuse-4bit-\w+: \d+%", said.err)
     with GatewayClient(served.url) as gateway:
         made = [view.provenance for view in gateway.builds() if view.provenance is not None]
-        assert {(each.kind, each.bits) for each in made} == {(BuildKind.FUSE, None), (BuildKind.FUSE, 4)}
+        assert {(each.kind, each.bits) for each in made} == {(BuildKind.FUSE, bits) for bits in (None, 4, 8)}
         assert [engine.variants for engine in gateway.engines()] == [(served.references["tutor"],)]
-    (unwanted,) = re.findall(r"canary archive (\S+)", table)
+    unwanted, _ = re.findall(r"canary archive (\S+)", table)
     assert cli.run(["archive", unwanted, "--gateway", served.url]) == ExitCode.PASSED
     assert f"{unwanted} would be archived" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from canary.judge import FIDELITY, InconsistentRecord, judge, judge_fidelity, rejected, same_judgement, stopped
+from canary.judge import FIDELITY, InconsistentRecord, Watch, judge, judge_fidelity, rejected, same_judgement
 from gateway.contracts.evaluations import Evaluation, Outcome
 from gateway.contracts.fidelity import FidelityRecord, GoldenScore
 from tests.support.evaluations import make_evaluation, make_variant
@@ -134,7 +134,7 @@ def test_a_rejected_build_has_failed_by_fidelity_whatever_its_trials_say() -> No
     assert judgement.verdict.outcome is Outcome.FAILED
     assert judgement.verdict.decided_by == (FIDELITY,)
     assert rejected(broken) == {CANDIDATE}
-    assert stopped(broken) == (True,)
+    assert Watch().stopped(broken) == (True,)
 
 
 def test_a_good_build_does_not_pass_by_fidelity() -> None:

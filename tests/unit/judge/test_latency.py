@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from canary.judge import judge, stopped
+from canary.judge import Watch, judge
 from canary.judge.evidence import InconsistentRecord
 from canary.judge.latency import ONCE_Z, latency_doubts, latency_figure, percentile_figure, seconds_of
 from gateway.contracts.evaluations import (
@@ -268,7 +268,7 @@ def run_of(blocks: Sequence[LatencyBlock] | None) -> Evaluation:
 
 
 def test_a_run_stops_where_it_would_whatever_its_times_come_to_later() -> None:
-    assert stopped(run_of(())) == (True,)
+    assert Watch().stopped(run_of(())) == (True,)
     for blocks in ((), abba(12), abba(12, slower=5.0)):
         (judgement,) = judge(run_of(blocks))
         assert judgement.stopping is not None

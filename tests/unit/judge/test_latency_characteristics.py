@@ -20,7 +20,12 @@ def test_a_candidate_at_the_limit_seldom_passes_however_the_machine_drifts(drift
 
 def test_no_slow_down_passes_and_a_large_one_never_does() -> None:
     assert measure(Truth("equal"), runs=100).passed > 0.95
-    assert measure(Truth("slower", 1.25), runs=100) == Measured(0.0, 1.0)
+    slower = measure(Truth("slower", 1.25), runs=100)
+    assert (slower.passed, slower.failed) == (0.0, 1.0)
+
+
+def test_where_nothing_varies_much_the_first_look_ends_the_measurement() -> None:
+    assert measure(Truth("quiet", noise=0.1), runs=20) == Measured(passed=1.0, failed=0.0, cycles=5.0)
 
 
 def test_the_committed_table_has_every_truth_and_meets_every_demand() -> None:
@@ -32,7 +37,7 @@ def test_the_committed_table_has_every_truth_and_meets_every_demand() -> None:
     demanded = list(truths())
     assert [row[0].removeprefix("| ") for row in rows] == [truth.name for truth in demanded]
     for row, truth in zip(rows, demanded, strict=True):
-        assert missed_demand(truth, Measured(float(row[1]), float(row[2]))) is None
+        assert missed_demand(truth, Measured(float(row[1]), float(row[2]), float(row[4]))) is None
 
 
 def test_the_rows_of_the_readme_stand_in_the_committed_table() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canary.judge import judge, same_judgement, stopped
+from canary.judge import Watch, judge, same_judgement
 from canary.judge.order import case_order
 from gateway.contracts.evaluations import (
     Criterion,
@@ -253,11 +253,11 @@ def test_a_run_that_asks_after_each_case_stops_where_its_record_says(wrong_every
     evaluation = run([float(number % wrong_every != 1) for number in range(120)])
     order = [case.id for case in case_order(evaluation.cases, evaluation.seed)]
     by_case = {case_id: [t for t in evaluation.trials if t.case_id == case_id] for case_id in order}
-    trials = []
+    trials, watch = [], Watch()
     for case_id in order:
         trials += by_case[case_id]
         so_far = msgspec.structs.replace(evaluation, trials=tuple(trials))
-        if stopped(so_far) == (True,):
+        if watch.stopped(so_far) == (True,):
             break
     assert only(msgspec.structs.replace(evaluation, trials=tuple(trials))) == only(evaluation)
     stopping = only(evaluation).stopping

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from canary.judge import Standing, judge, standings, stopped
+from canary.judge import Standing, Watch, judge, standings
 from canary.judge.order import case_order
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Profile, Rule
 from tests.support.evaluations import INFRASTRUCTURE_ERROR, Result, make_evaluation
@@ -61,7 +61,7 @@ def test_a_candidate_that_goes_on_equal_is_expected_to_stop_where_the_rule_does(
     stopping = judge(evaluation)[0].stopping
     assert stopping is not None
     assert expected == stopping.cases == 200
-    assert stopped(run([1.0] * 400, read=expected)) == (True,)
+    assert Watch().stopped(run([1.0] * 400, read=expected)) == (True,)
 
 
 def test_few_families_or_a_loss_put_the_stop_off_to_the_end() -> None:

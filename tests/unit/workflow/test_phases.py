@@ -15,11 +15,11 @@ from canary.phases.latency import choose_cases, measure_latency, planned_latency
 from canary.phases.memory import forget_files, measure_memory
 from canary.suite import Suite, load_suite
 from gateway.contracts.admin import EngineView, EngineWork
-from gateway.contracts.evaluations import Role, System, Trial
+from gateway.contracts.evaluations import Evaluation, Role, System, Trial
 from gateway.contracts.latency import LatencyRecord
 from gateway.contracts.memory import MemoryRecord
 from gateway.contracts.scheduling import SchedulingClass
-from tests.support.evaluations import make_system, make_trial
+from tests.support.evaluations import make_evaluation, make_system, make_trial
 from tests.support.fake_gateway import FakeGateway, error_response, stream_response, whole_answer
 from tests.support.mini_suite import write_mini_suite
 
@@ -81,20 +81,31 @@ def test_prompts_are_those_whose_answers_are_long_from_everybody(tmp_path: Path)
     assert choose_cases(suite, SYSTEMS, [], output_tokens=10) == ()
 
 
+def tried(suite: Suite) -> Evaluation:
+    """Return a record with all its trials, whose cases and criteria are the suite's."""
+    plain = make_evaluation({system.variant.name: [] for system in SYSTEMS}, systems=SYSTEMS)
+    return msgspec.structs.replace(
+        plain,
+        profile=suite.manifest.profile,
+        criteria=suite.manifest.effective_criteria(),
+        cases=tuple(case.reference() for case in suite.cases),
+        trials=tuple(trials(suite, lambda _number, _system: 40)),
+        latency=planned_latency(suite),
+    )
+
+
 def timed(suite: Suite, fake: FakeGateway, order: list[int] | None = None) -> LatencyRecord:
-    planned = planned_latency(suite)
-    assert planned is not None
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway:
-        return measure_latency(
+        record = measure_latency(
             gateway,
             list(enumerate(SYSTEMS)),
             suite,
-            planned,
-            model="tutor",
-            trials=trials(suite, lambda _number, _system: 40),
+            tried(suite),
             bring=brought if order is None else order.append,
             note=noted,
         )
+    assert record is not None
+    return record
 
 
 def fake_gateway() -> FakeGateway:
@@ -124,6 +135,18 @@ def test_each_cycle_goes_forth_and_back_on_prompts_of_its_own(tmp_path: Path) ->
     assert [len(set(prompts[start : start + 4])) for start in range(0, 16, 4)] == [1, 1, 1, 1]
     assert len({case_id for block in prompts for case_id in block}) == 12
     assert record.host == fake.host.digest
+
+
+@pytest.mark.parametrize(("profile", "cycles"), [("full", 5), ("seed", 6)])
+def test_the_first_look_ends_what_it_settles_and_under_seed_there_is_none(
+    tmp_path: Path, profile: str, cycles: int
+) -> None:
+    suite = mini_suite(tmp_path, "[protocol.latency]\ncycles = 6\nconcurrency = 2\n", profile=profile)
+    record = timed(suite, fake_gateway())
+    assert record.cycles == 6
+    at_one = {block.cycle for block in record.blocks if block.concurrency == 1}
+    at_two = {block.cycle for block in record.blocks if block.concurrency == 2}
+    assert at_one == at_two == set(range(cycles))
 
 
 def test_what_fails_in_a_block_is_kept_by_whose_fault_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from canary import cli, selftest, selftest_cli
 from canary.client import GatewayClient
-from canary.errors import ExitCode
+from canary.errors import ExitCode, UsageError
 from canary.progress import RunProgress
 from canary.selftest import Finding, against_itself
 from canary.selftest_cli import findings_table
@@ -94,3 +94,19 @@ def test_the_exit_status_says_whether_all_is_as_it_must_be(
     monkeypatch.setattr(selftest_cli, "planted_faults", lambda *_: iter([finding]))
     assert cli.run(["selftest"]) == code
     assert "dropped adapter" in capsys.readouterr().out
+
+
+def test_what_was_found_before_a_build_failed_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> Iterator[Finding]:
+        yield Finding(planted="dropped adapter", expected="rejected", found="it", as_it_must_be=True, build_s=1.0)
+        raise UsageError("no such build: order another")
+
+    monkeypatch.setattr(selftest_cli, "find_deployment", lambda *_: None)
+    monkeypatch.setattr(selftest_cli, "against_itself", lambda *_: iter(()))
+    monkeypatch.setattr(selftest_cli, "planted_faults", fails)
+    assert cli.run(["selftest"]) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert "dropped adapter" in said.out
+    assert "no such build" in said.err

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import pytest
 
+from canary import following
 from canary.client import GatewayClient
 from canary.errors import GatewayRefused, PromotionFailed, UsageError
 from canary.judge import Standing, judge
@@ -90,13 +91,17 @@ class Watching(Notes):
         self.stood.append({label: standing.pairs for label, standing in standings.items()})
 
 
-def test_how_each_candidate_stands_is_told_after_each_case(gateway: GatewayClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("every_s", "told"), [(0.0, list(range(1, 13))), (3600.0, [1])])
+def test_how_each_candidate_stands_is_told_at_once_and_then_not_too_often(
+    gateway: GatewayClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, every_s: float, told: list[int]
+) -> None:
+    monkeypatch.setattr(following, "STANDINGS_EVERY_S", every_s)
     write_mini_suite(tmp_path)
     suite, progress = load_suite("mini", search_path=[tmp_path]), Watching()
     lineup = line_up(gateway, find_deployment(gateway, None), ["good", "bad"])
     with ExitStack() as engines:
         evaluate(gateway, lineup, suite, engines=engines, progress=progress)
-    assert progress.stood == [{"good": count, "bad": count} for count in range(1, 13)]
+    assert progress.stood == [{"good": count, "bad": count} for count in told]
 
 
 def test_candidates_are_unloaded_at_the_end_and_the_incumbent_is_not(
