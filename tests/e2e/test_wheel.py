@@ -61,7 +61,10 @@ def run_installed(installed: Path, module: str, *arguments: str, cwd: Path) -> s
 
 def test_the_wheel_carries_suites_and_examples_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for carried in ("suites/smoke/cases.jsonl", "suites/phase26/recorded/run.toml", "deploy/gateway.example.toml"):
+    for carried in (
+        *("suites/smoke/cases.jsonl", "suites/phase26/recorded/run.toml", "deploy/gateway.example.toml"),
+        *("deploy/prometheus/rules/alerts.yml", "deploy/grafana/dashboards/gateway-serving.json"),
+    ):
         assert f"gateway/_data/{carried}" in names
     assert {name.partition("/")[0] for name in names} == {"gateway", "canary", "gateway_canary-0.1.0.dist-info"}
 
