@@ -2,16 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from gateway.bootstrap import bootstrap
+from gateway.daemon.command import service_command
+from gateway.daemon.service_manager import ManagerName
 from gateway.demo import run_demo
+from gateway.doctor.command import doctor_command
 from gateway.embedded import MODEL_NAME, SERVED_BITS, embedded_builds
-from gateway.errors import GatewayError
+from gateway.errors import AddressMissing, GatewayError, StartError
 from gateway.fleet.blas import INSTALL_HINT
 from gateway.keys_cli import keys_command
 from gateway.progress import Progress
@@ -19,33 +22,12 @@ from gateway.quantization import quantize_model
 from gateway.registry import Registry
 from gateway.server import blas_of, serve
 from gateway.service import Gateway
-from gateway.settings import DeploymentSettings, LoadedSettings, Settings, describe, load_settings
+from gateway.settings import DeploymentSettings, LoadedSettings, Settings, describe
+from gateway.settings_flags import load, state_dir_option, takes_settings
 from gateway.status_cli import engines_command, status_command
 from gateway.telemetry.logs import set_up_logging
 
-_STATE_DIR = click.option("--state-dir", help="Directory of the registry and of converted models.")
-_SETTINGS = (
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file; its settings stand above the defaults."),
-    click.option("--host", help="Address to bind. Any but loopback demands configured API keys."),
-    click.option("--port", type=int, help="Port to bind; 0 takes a free one."),
-    _STATE_DIR,
-    click.option("--model", help="A directory (starts with . or /), a registered variant, or a Hugging Face id."),
-)
 Result = TypeVar("Result")
-Command = Callable[..., None]
-
-
-def _takes_settings(command: Command) -> Command:
-    """Give a command the options that settings are made of."""
-    for option in reversed(_SETTINGS):
-        command = option(command)
-    return command
-
-
-def _load(config: Path | None, flags: dict[str, object]) -> LoadedSettings:
-    """Load the settings; `flags` is what click gathered for the options, by their names in Python."""
-    named = {f"--{name.replace('_', '-')}": value for name, value in flags.items()}
-    return load_settings(config, environ=os.environ, flags=named)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,30 +37,41 @@ def cli() -> None:
 
 
 @cli.command("serve")
-@_takes_settings
+@takes_settings
 def serve_command(config: Path | None, **flags: object) -> None:
     """Serve. Without a configuration: the embedded default model."""
-    loaded = _load(config, flags)
-    set_up_logging(loaded.settings.log)
-    _warn_of_slow_blas(loaded)
-    _run(_serve(loaded, model_given=flags["model"] is not None))
+    _serve_as(config, flags)
+
+
+@service_command.command("run", hidden=True)
+@takes_settings
+@click.option("--manager", type=click.Choice([name.value for name in ManagerName]), required=True)
+def run_service(config: Path | None, manager: str, **flags: object) -> None:
+    """Serve, as the service's file has it: what a restart would not mend ends with the status that prevents one."""
+    try:
+        _serve_as(config, flags)
+    except AddressMissing:
+        raise  # it may come: to be started again is right
+    except StartError as error:
+        click.echo(f"gateway: {error.message}", err=True)
+        raise SystemExit(ManagerName(manager).refusal_status) from None
 
 
 @cli.command()
 @click.option("--port", type=int, default=8080, show_default=True, help="Port to bind on 127.0.0.1.")
-@_STATE_DIR
+@state_dir_option
 @click.option("--exit-when-done", is_flag=True, help="Stop after the verdict instead of serving on.")
 def demo(port: int, state_dir: str | None, exit_when_done: bool) -> None:
     """Show the whole story on the embedded model: serve, judge two candidates, promote or refuse, keep serving."""
-    loaded = _load(None, {"port": port, "state_dir": state_dir})
+    loaded = load(None, {"port": port, "state_dir": state_dir})
     raise SystemExit(_run(run_demo(loaded.settings, exit_when_done=exit_when_done)))
 
 
 @cli.command("check-config")
-@_takes_settings
+@takes_settings
 def check_config(config: Path | None, **flags: object) -> None:
     """Print every setting with its origin, or the first that is wrong."""
-    loaded = _load(config, flags)
+    loaded = load(config, flags)
     rows = describe(loaded)
     path_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for path, value, origin in rows:
@@ -100,6 +93,8 @@ def quantize(model: str, bits: str, group_size: int, out: Path) -> None:
 cli.add_command(status_command)
 cli.add_command(engines_command)
 cli.add_command(keys_command)
+cli.add_command(doctor_command)
+cli.add_command(service_command)
 
 
 def main() -> None:
@@ -109,6 +104,13 @@ def main() -> None:
     except GatewayError as error:
         click.echo(f"gateway: {error.message}", err=True)
         raise SystemExit(1) from None
+
+
+def _serve_as(config: Path | None, flags: dict[str, object]) -> None:
+    loaded = load(config, flags)
+    set_up_logging(loaded.settings.log)
+    _warn_of_slow_blas(loaded)
+    _run(_serve(loaded, model_given=flags["model"] is not None))
 
 
 async def _serve(loaded: LoadedSettings, *, model_given: bool) -> None:
