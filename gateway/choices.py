@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
+from gateway.fleet.attempt import Tap
 from gateway.fleet.generation import Generation
 from gateway.wire import Submit, TokenDelta
 
@@ -99,6 +100,10 @@ class OneChoice:
     def __init__(self, generation: Generation) -> None:
         self.prompt_tokens = generation.prompt_tokens
         self._generation = generation
+
+    def set_tap(self, tap: Tap) -> None:
+        """Have deltas taken as they come, where their reader waits: there is no other choice that they could pass."""
+        self._generation.tap = tap
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, TokenDelta]]:
         """Yield until the choice has had its finish reason; raise its error."""

@@ -23,7 +23,8 @@
     |   +-- PromotionRefused
     |   +-- EvaluationInvalid
     +-- StartError              the process cannot start: a setting, the state directory, the port, the model
-                                (printed in one line by the command line, never sent)
+        |                       (printed in one line by the command line, never sent)
+        +-- AddressMissing      the address is not this machine's, or not yet: the network comes after the login
 
 HTTP statuses are not here: one table in `gateway/api/errors.py` gives each code its status.
 """
@@ -141,3 +142,7 @@ class EvaluationInvalid(GateError):
 
 class StartError(GatewayError):
     default_code = ErrorCode.INTERNAL_ERROR
+
+
+class AddressMissing(StartError):
+    pass

@@ -21,15 +21,15 @@ async def read_host(limit_bytes: int) -> Host:
     """Return this machine as it is now; `limit_bytes` is the working set that the gateway counts with."""
     on_mac = sys.platform == "darwin"
     return Host(
-        chip=(await _said("sysctl", "-n", "machdep.cpu.brand_string")).strip() or platform.machine()
+        chip=(await said("sysctl", "-n", "machdep.cpu.brand_string")).strip() or platform.machine()
         if on_mac
         else _processor(),
         memory_bytes=psutil.virtual_memory().total,
         limit_bytes=limit_bytes,
         os_version=f"macOS {platform.mac_ver()[0]}" if on_mac else f"{platform.system()} {platform.release()}",
         state=HostState(
-            power_source=power_source(await _said("pmset", "-g", "batt")) if on_mac else _battery(),
-            thermal_state=thermal_state(await _said("pmset", "-g", "therm")) if on_mac else None,
+            power_source=power_source(await said("pmset", "-g", "batt")) if on_mac else _battery(),
+            thermal_state=thermal_state(await said("pmset", "-g", "therm")) if on_mac else None,
             swap_used_bytes=psutil.swap_memory().used,
         ),
     )
@@ -71,7 +71,7 @@ def _processor() -> str:
     return platform.machine()
 
 
-async def _said(*command: str) -> str:
+async def said(*command: str) -> str:
     """Return what a command of the system prints; nothing where it is missing, fails or hangs."""
     try:
         process = await asyncio.create_subprocess_exec(

@@ -56,7 +56,10 @@ class KeyRing:
 
     def prove(self, secret: str) -> Key | None:
         """Return the key whose secret that is, or None."""
-        digest = digest_of(secret)
+        return self.proved_by(digest_of(secret))
+
+    def proved_by(self, digest: bytes) -> Key | None:
+        """Return the key that has a secret of that digest now, or None."""
         name = self._names.get(digest)
         if name is None:
             return None

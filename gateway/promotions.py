@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -28,6 +29,7 @@ from gateway.registry import Registry
 from gateway.settings import SwapSettings
 from gateway.submission import submit_of
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_id import of_request
 from gateway.wire import Submit
 
 _log = structlog.get_logger()
@@ -85,6 +87,13 @@ class Promotions:
                 raise shutting_down() from None
             raise
 
+    async def refusals(self, model: str, target: VariantView, evaluation_id: str) -> tuple[str, ...]:
+        """Return what the gate would say of such a promotion now, readable; empty means that it may be asked for."""
+        deployment, evaluation = await self._registry.deployment(model), await self._registry.evaluation(evaluation_id)
+        host = await read_host(self._fleet.memory.machine.limit_bytes)
+        ask = partial(refusals, candidate_digest=target.digest, deployment=deployment, now=datetime.now(UTC), host=host)
+        return await asyncio.to_thread(ask, evaluation)
+
     async def unload(self, spec: EngineSpec, *, check: Callable[[], None]) -> None:
         """Unload an engine that serves nothing; `check` raises where it does, at the moment when it is asked."""
         async with self.one_at_a_time:
@@ -119,7 +128,9 @@ class Promotions:
             await asyncio.to_thread(_check, kind, target, deployment, evaluation, host)
             async with self._recording_failure(body, target, kind):
                 done = await self._exchange(body, kind, target, evaluation, host)
-            return await self._confirm(done, target, kind)
+            view = await self._confirm(done, target, kind)
+            _tell(view.promotion)
+            return view
 
     async def _target(self, body: PromotionRequest, kind: PromotionKind) -> VariantView:
         if kind is PromotionKind.ROLLBACK:
@@ -157,7 +168,7 @@ class Promotions:
             self._at(SwapPoint.COMMITTED)
             self._routes.switch(changed, target)
             self._at(SwapPoint.SWITCHED)
-        self._metrics.promotion_finished(promotion)
+        self._metrics.deployments.promotion_finished(promotion)
         return PromotionView(promotion=promotion, deployment=changed)
 
     def _order(self, body: PromotionRequest, target: VariantView) -> Order:
@@ -208,9 +219,10 @@ class Promotions:
             outcome = ErrorCode.INTERNAL_ERROR.value
             raise
         finally:
-            self._metrics.swap_finished(model=model, way=swap.way, outcome=outcome, gap_s=swap.gap_s)
+            self._metrics.deployments.swap_finished(model=model, way=swap.way, outcome=outcome, gap_s=swap.gap_s)
             _log.info(
                 "swap_finished",
+                **of_request(),
                 model=model,
                 to_variant=target.reference,
                 way=swap.way,
@@ -229,13 +241,18 @@ class Promotions:
         try:
             yield
         except GatewayError as error:
-            await self._record(body.model, target, kind, PromotionOutcome.FAILED, error.message, body.evaluation_id)
+            await self._record_failed(body, target, kind, error.message)
             raise
         except asyncio.CancelledError:
             if (await self._registry.deployment(body.model)).incumbent != target.digest:
                 reason = "The gateway was shut down before the change was made."
-                await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id)
+                await self._record_failed(body, target, kind, reason)
             raise
+
+    async def _record_failed(
+        self, body: PromotionRequest, target: VariantView, kind: PromotionKind, reason: str
+    ) -> None:
+        _tell(await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id))
 
     async def _record(
         self,
@@ -249,8 +266,24 @@ class Promotions:
         promotion = await self._registry.record_promotion(
             model, to_variant=target.digest, kind=kind, outcome=outcome, reason=reason, evaluation_id=evaluation_id
         )
-        self._metrics.promotion_finished(promotion)
+        self._metrics.deployments.promotion_finished(promotion)
         return promotion
+
+
+def _tell(promotion: Promotion) -> None:
+    """Write the one line of a change that was made, or began and failed; an override's reason is the audit log's."""
+    _log.info(
+        "promotion_finished",
+        **of_request(),
+        model=promotion.model,
+        kind=promotion.kind,
+        outcome=promotion.outcome,
+        detail="" if promotion.outcome is PromotionOutcome.DONE else promotion.reason,
+        from_variant=promotion.from_variant,
+        to_variant=promotion.to_variant,
+        evaluation=promotion.evaluation_id,
+        revision=promotion.revision,
+    )
 
 
 def shutting_down() -> NotReady:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import math
 import os
@@ -14,7 +15,7 @@ import uvicorn
 
 from gateway.api.app import create_app
 from gateway.clean_up import clean_up
-from gateway.errors import StartError
+from gateway.errors import AddressMissing, StartError
 from gateway.fleet.blas import engine_environment, find_blas
 from gateway.keys import load_keys
 from gateway.registry import Registry, StateLock
@@ -34,13 +35,15 @@ _LAST_WORDS_S = 3.0
 def bind(host: str, port: int) -> socket.socket:
     """Take the port before anything slow happens. Raises StartError where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off for whoever connects.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartError(
+        refusal = AddressMissing if error.errno == errno.EADDRNOTAVAIL else StartError
+        raise refusal(
             f"Cannot listen on {host}:{port} ({error.strerror}); stop what uses it, or choose another with --port."
         ) from error
     listener.listen(_BACKLOG)
@@ -68,7 +71,7 @@ async def serve(
             settings,
             registry=registry,
             keys=load_keys(settings.keys, environ=os.environ),
-            metrics=Metrics(),
+            metrics=Metrics(settings.metrics),
             environ=engine_environment(os.environ, blas_of(settings.engine)),
         )
         try:

@@ -34,11 +34,13 @@ from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation, Role
+from gateway.contracts.progress import RunProgress
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.contracts.tokens import DetokenizeRequest, DetokenizeView, TokenizeRequest, TokenizeView
 from gateway.contracts.variants import EngineSpec, Variant
 from gateway.errors import EvaluationInvalid, GateError, NotFound, NotReady
+from gateway.finished_requests import FinishedRequests
 from gateway.fleet.failure import Failure
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.generation import Generation, Terms
@@ -59,11 +61,14 @@ from gateway.models.fetch import fetch_repository
 from gateway.promotions import Promotions
 from gateway.registry import Registry
 from gateway.response_store import ResponseStore
+from gateway.runs import Runs
 from gateway.scoring import check_request, score_message
 from gateway.settings import Settings
 from gateway.submission import submit_of
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_id import of_request
 from gateway.tokens import chat_message, detokenize_message, tokenize_message
+from gateway.watching import Watcher
 from gateway.wire import Detokenize, Submit, Tokenize, Tokenized
 
 _log = structlog.get_logger()
@@ -110,6 +115,8 @@ class Gateway:
         self.metrics = metrics
         self.fleet = Fleet(settings, environ=environ, on_failure=self._note_failure, metrics=metrics)
         self.responses = ResponseStore(settings.responses)
+        self.runs = Runs(timeout_s=settings.metrics.progress_timeout_s)
+        self.finished_requests = FinishedRequests()
         self.builds = Builds(
             Path(settings.state_dir), digest_cache=registry, known=self._known, check_room=self.fleet.check_room
         )
@@ -132,6 +139,7 @@ class Gateway:
         self._request_numbers = itertools.count(1)
         self._closing = False
         self.started_s = time.monotonic()
+        self.watcher = Watcher(self.fleet, self.finished_requests)
         self._housekeeping: asyncio.Task[None] | None = None
 
     # --- life cycle ---
@@ -146,7 +154,10 @@ class Gateway:
         self._variants = {view.digest: view for view in await self._registry.variants()}
         for deployment in await self._registry.deployments():
             self._adopt(deployment)
+        limit = self.settings.metrics.max_label_values
+        self.metrics.evaluations.restored(await self._registry.last_evaluations(limit=limit))
         self._housekeeping = asyncio.create_task(self._keep_house())
+        self.watcher.start()
 
     async def load_incumbents(self) -> None:
         """Load the engine of every Deployment. Raises what the first failure is."""
@@ -160,6 +171,7 @@ class Gateway:
         await self.builds.close()
         await self._loans.stop()
         await self._promotions.stop()
+        await self.watcher.stop()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
@@ -248,10 +260,10 @@ class Gateway:
         submits = _routed_submits(route, request)
         per_prompt = request.n or 1
 
-        terms = Terms(whole=not request.stream, runs_again=not route.pinned)
-
         def open_choice(index: int) -> AbstractAsyncContextManager[Generation]:
             submit = submits[index // per_prompt]
+            times = self.metrics.requests.token_times(model=route.model, role=route.role)
+            terms = Terms(whole=not request.stream, runs_again=not route.pinned, times=times)
             one = choice_submit(submit, index % per_prompt, request_id=str(next(self._request_numbers)))
             of_choice = claim if index == 0 else Claim(bound=True)
             return self.fleet.generate(route.variant.engine, one, route.scheduling_class, terms, of_choice)
@@ -314,28 +326,6 @@ class Gateway:
                     return route, generation.tokenized()
             except Rerouted:
                 continue
-
-    def render_metrics(self) -> tuple[bytes, str]:
-        incumbents = self._incumbent_engines()
-        self.metrics.engines_observed(
-            ((Role.INCUMBENT if view.engine_digest in incumbents else Role.CANDIDATE, view) for view in self.engines()),
-            on_demand=any(
-                self.fleet.on_demand(self._incumbent(deployment).engine) for deployment in self._deployments.values()
-            ),
-        )
-        self.metrics.requests_changed(
-            running=sum(engine.line.admission.running_count for engine in self.fleet.engines),
-            queued={
-                scheduling_class: self.fleet.waiting_count(scheduling_class) for scheduling_class in SchedulingClass
-            },
-        )
-        caches = [engine.prefix_cache for engine in self.fleet.engines]
-        self.metrics.memory_observed(
-            near_limit=self.fleet.memory.near_limit,
-            prefix_cache_held_bytes=sum(cache.held_bytes for cache in caches),
-            prefix_cache_stored_bytes=sum(cache.stored_bytes for cache in caches),
-        )
-        return self.metrics.render()
 
     # --- variants and engines ---
 
@@ -433,15 +423,21 @@ class Gateway:
                     f"The evaluation names {system.variant.reference}, which is not registered here.", param="systems"
                 )
         summary = await self._registry.add_evaluation(evaluation)
-        self.metrics.evaluation_recorded(evaluation)
+        self.metrics.evaluations.recorded(evaluation)
         _log.info(
             "evaluation_recorded",
+            **of_request(),
             evaluation=summary.id,
             model=summary.model,
             suite=summary.suite,
             outcomes={candidate.reference: candidate.outcome for candidate in summary.candidates},
         )
         return summary
+
+    async def note_progress(self, progress: RunProgress) -> None:
+        """Note how far an evaluation is that goes on: `runs` shows it until it ends."""
+        await self.deployment(progress.model)
+        self.runs.hear(progress)
 
     async def evaluations(self) -> tuple[EvaluationSummary, ...]:
         return await self._registry.evaluations()
@@ -452,17 +448,7 @@ class Gateway:
     async def promote(self, body: PromotionRequest) -> PromotionView:
         """Change an incumbent by an Evaluation, by override or back; new requests go to the new engine from then on."""
         await self.deployment(body.model)
-        view = await self._promotions.run(body)
-        _log.info(
-            "promotion_finished",
-            model=body.model,
-            kind=view.promotion.kind,
-            outcome=view.promotion.outcome,
-            from_variant=view.promotion.from_variant,
-            to_variant=view.promotion.to_variant,
-            revision=view.deployment.revision,
-        )
-        return view
+        return await self._promotions.run(body)
 
     def incumbents(self) -> Iterable[tuple[Deployment, Variant]]:
         return [(deployment, self._incumbent(deployment)) for deployment in self._deployments.values()]
@@ -474,6 +460,16 @@ class Gateway:
 
     async def promotions(self, model: str | None) -> tuple[Promotion, ...]:
         return await self._registry.promotions(model)
+
+    async def refusals(self, model: str, target: VariantView, evaluation_id: str) -> tuple[str, ...]:
+        return await self._promotions.refusals(model, target, evaluation_id)
+
+    async def rollback_target(self, model: str) -> VariantView | None:
+        """Return the Variant that a rollback goes back to; None where there is none."""
+        try:
+            return await self._registry.variant(await self._registry.previous_incumbent(model))
+        except (GateError, NotFound):
+            return None
 
     # --- inside ---
 
@@ -496,7 +492,9 @@ class Gateway:
     def _adopt(self, deployment: Deployment) -> None:
         self._deployments[deployment.model] = deployment
         incumbent = self._incumbent(deployment)
-        self.metrics.incumbent_changed(model=deployment.model, variant=incumbent.name, digest=incumbent.digest)
+        self.metrics.deployments.incumbent_changed(
+            model=deployment.model, variant=incumbent.name, digest=incumbent.digest
+        )
 
     def _incumbent(self, deployment: Deployment) -> Variant:
         return self._variants[deployment.incumbent].variant
@@ -546,7 +544,7 @@ class Gateway:
 
     def _note_failure(self, spec: EngineSpec, failure: Failure) -> None:
         role = Role.INCUMBENT if spec.digest in self._incumbent_engines() else Role.CANDIDATE
-        self.metrics.engine_failed(role=role, reason=failure.reason)
+        self.metrics.engines.failed(role=role, reason=failure.reason, restarts=failure.restart_in_s is not None)
         _log.error("engine_failed", engine=spec.digest, role=role, **msgspec.to_builtins(failure))
 
     async def _keep_house(self) -> None:

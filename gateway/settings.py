@@ -160,6 +160,13 @@ class ResponseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Then it is forgotten."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    max_label_values: Count = 32
+    """Of models, suites, criteria and categories: so many of each have series of their own, others share `other`."""
+    progress_timeout_s: Seconds = 60.0
+    """An evaluation that has told nothing of itself for so long counts as over."""
+
+
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recommended_working_set_bytes: Count | None = None
     """None asks the device, and takes 75 % of the machine's memory where it does not say."""
@@ -206,6 +213,12 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     """`auto` is JSON unless standard error is a terminal."""
+    file: Text | None = None
+    """Where the log is written in place of standard error, as JSON unless told otherwise."""
+    file_max_bytes: Count = 16 * MIB
+    """Then the file is renamed, and another begun."""
+    file_count: Annotated[int, msgspec.Meta(ge=2)] = 5
+    """Files that are kept, with the one that is written."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -218,6 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     memory: MemorySettings = MemorySettings()
     archive: ArchiveSettings = ArchiveSettings()
     responses: ResponseSettings = ResponseSettings()
+    metrics: MetricsSettings = MetricsSettings()
     deployments: tuple[DeploymentSettings, ...] = ()
     keys: tuple[KeySettings, ...] = ()
     log: LogSettings = LogSettings()
@@ -229,7 +243,13 @@ class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of every value, such as `server.port` or `deployments[0].source`, and who set it."""
 
 
-FLAGS = {"--host": "server.host", "--port": "server.port", "--state-dir": "state_dir", "--model": "deployments"}
+FLAGS = {
+    "--host": "server.host",
+    "--port": "server.port",
+    "--state-dir": "state_dir",
+    "--model": "deployments",
+    "--log-file": "log.file",
+}
 """Flag and the setting that it sets. `--model` takes a source and replaces the list of deployments by that one."""
 
 

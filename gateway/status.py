@@ -5,6 +5,7 @@ import time
 
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.status import DeploymentStatus, MemoryStatus, StatusView
+from gateway.fleet.fleet import Fleet
 from gateway.service import Gateway
 
 
@@ -17,14 +18,7 @@ def status_of(gateway: Gateway) -> StatusView:
         uptime_s=time.monotonic() - gateway.started_s,
         running=sum(engine.line.admission.running_count for engine in fleet.engines),
         queued={each.value: fleet.waiting_count(each) for each in SchedulingClass},
-        memory=MemoryStatus(
-            limit_bytes=fleet.memory.machine.limit_bytes,
-            reserve_bytes=fleet.memory.machine.reserve_bytes,
-            planned_bytes=fleet.planned_bytes(),
-            used_bytes=fleet.memory.used_bytes,
-            available_bytes=fleet.available_bytes(),
-            near_limit=fleet.memory.near_limit,
-        ),
+        memory=memory_of(fleet),
         deployments=tuple(
             DeploymentStatus(
                 model=deployment.model,
@@ -38,4 +32,15 @@ def status_of(gateway: Gateway) -> StatusView:
             for deployment, incumbent in gateway.incumbents()
         ),
         engines=readiness.engines,
+    )
+
+
+def memory_of(fleet: Fleet) -> MemoryStatus:
+    return MemoryStatus(
+        limit_bytes=fleet.memory.machine.limit_bytes,
+        reserve_bytes=fleet.memory.machine.reserve_bytes,
+        planned_bytes=fleet.planned_bytes(),
+        used_bytes=fleet.memory.used_bytes,
+        available_bytes=fleet.available_bytes(),
+        near_limit=fleet.memory.near_limit,
     )

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from functools import partial
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -10,8 +11,9 @@ from gateway.api.completion import finish_reason_of, usage_of
 from gateway.api.disconnect import ReaderStalled, unless_disconnected
 from gateway.api.errors import as_gateway_error
 from gateway.api.event_stream import EventStream
-from gateway.api.form import Form, Head
+from gateway.api.form import Chunks, Form, Head
 from gateway.api.record import RequestRecord
+from gateway.choices import OneChoice
 from gateway.contracts.chat import ChatRequest, Usage
 from gateway.contracts.completions import CompletionRequest
 from gateway.contracts.digests import short
@@ -66,7 +68,9 @@ class Answer:
             raise self._form.named(error) from None
         finally:
             if self._lasts:
-                self._record.completion_tokens = sum(last.completion_tokens for last in self._lasts.values())
+                usage = self._usage()
+                self._record.completion_tokens = usage.completion_tokens
+                self._record.cached_tokens = usage.prompt_tokens_details.cached_tokens
 
     async def _send_whole(self, send: Send) -> None:
         async with self._gateway.generate(self._route, self._request) as (route, choices):
@@ -97,6 +101,8 @@ class Answer:
                     self._answered_by(route)
                     self._record.prompt_tokens = choices.prompt_tokens
                     chunks = self._form.chunks(self._head())
+                    if isinstance(choices, OneChoice):
+                        choices.set_tap(partial(self._send_now, stream, chunks))
                     try:
                         async for index, delta in choices:
                             self._note(index, delta)
@@ -114,6 +120,14 @@ class Answer:
                 await stream.end(chunks.failed(error))
             else:
                 await stream.end(chunks.end(self._usage()))
+
+    def _send_now(self, stream: EventStream, chunks: Chunks, delta: TokenDelta) -> bool:
+        """Send a delta in the engine's own turn, unless its client is slow; return whether that is done."""
+        if not stream.flows:
+            return False
+        stream.send_now(chunks.delta(0, delta))
+        self._note(0, delta)
+        return True
 
     def _answered_by(self, route: Route) -> None:
         """Note which route the request took in the end, which may be another than it was sent on."""

@@ -1,27 +1,54 @@
 """Who may call what: one table of every route, enforced before a request's body is read."""
 
+import hmac
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import cast
 
-from litestar.connection import ASGIConnection
+import msgspec
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Scope
 
+from gateway.api.origins import Connection, demand_own_page, refuse_embedding, refuse_web_pages
 from gateway.api.record import GENERATING, is_anthropic, record_of
+from gateway.api.sessions import Sessions
 from gateway.contracts.keys import KeyRole
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.keys import Key, KeyRing
 from gateway.rate_limit import KeyLimiter, LimitKind, Refusal
-from gateway.settings import is_loopback
 
-Connection = ASGIConnection[Any, Any, Any, Any]
-
+SESSION_COOKIE = "gateway_session"
+TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a header's name
 _METRICS = "/metrics"
+_SIGN_IN = ("POST", "/sign-in")
+_PLAYGROUND = ("POST", "/v1/chat/completions")
 _ROLE_KEY = "key_role"
 _KEY_KEY = "key"
+_VISITOR_KEY = "visitor"
+
+CONSOLE: Mapping[tuple[str, str], KeyRole | None] = {
+    ("GET", "/console/assets/{version}/{path}"): None,
+    ("GET", "/sign-in"): None,
+    # There is no session yet, and so no token of one.
+    _SIGN_IN: None,
+    ("POST", "/sign-out"): KeyRole.EVALUATION,
+    ("GET", "/"): KeyRole.EVALUATION,
+    ("GET", "/console/overview"): KeyRole.EVALUATION,
+    ("GET", "/console/recent"): KeyRole.EVALUATION,
+    ("GET", "/console/promotion"): KeyRole.ADMIN,
+    ("POST", "/console/promotions"): KeyRole.ADMIN,
+    ("GET", "/console/unloading"): KeyRole.ADMIN,
+    ("POST", "/console/unloading"): KeyRole.ADMIN,
+    ("GET", "/playground"): KeyRole.EVALUATION,
+    ("POST", "/playground/engines"): KeyRole.EVALUATION,
+    ("GET", "/requests"): KeyRole.EVALUATION,
+    ("GET", "/evaluations"): KeyRole.EVALUATION,
+    ("GET", "/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
+    ("GET", "/history"): KeyRole.EVALUATION,
+}
+"""The routes that a browser's session opens. Those that change anything take requests of the console's own pages only,
+with the token that is in them."""
 
 ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("GET", "/health"): None,
@@ -62,6 +89,8 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("POST", "/admin/builds"): KeyRole.EVALUATION,
     ("GET", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
     ("DELETE", "/admin/builds/{build_id}"): KeyRole.EVALUATION,
+    ("GET", "/admin/progress"): KeyRole.EVALUATION,
+    ("POST", "/admin/progress"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations"): KeyRole.EVALUATION,
     ("POST", "/admin/evaluations"): KeyRole.EVALUATION,
     ("GET", "/admin/evaluations/{evaluation_id}"): KeyRole.EVALUATION,
@@ -72,12 +101,27 @@ ACCESS: Mapping[tuple[str, str], KeyRole | None] = {
     ("POST", "/admin/keys"): KeyRole.ADMIN,
     ("POST", "/admin/keys/{name}/rotation"): KeyRole.ADMIN,
     ("DELETE", "/admin/keys/{name}"): KeyRole.ADMIN,
+    **CONSOLE,
 }
 """The least role of each method and path; None needs no key. A route that is not here is refused to everybody."""
 
 
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who looks at the console."""
+
+    role: KeyRole
+    key: str | None
+    """The key's name; None where there are no keys."""
+    token: str
+    """What its pages send back to prove that they are ours."""
+
+    @property
+    def may_act(self) -> bool:
+        return self.role.allows(KeyRole.ADMIN)
+
+
 def access_guard(
-    keys: KeyRing, *, loopback: bool, cors_origins: Collection[str] = ()
+    keys: KeyRing, sessions: Sessions, *, loopback: bool, cors_origins: Collection[str] = ()
 ) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
     """Return the guard of all routes; async, because Litestar runs any other in a thread.
 
@@ -87,28 +131,39 @@ def access_guard(
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         method, path = method_and_path(connection.scope)
         if keys.is_open:
-            _refuse_web_pages(connection, cors_origins)
+            refuse_web_pages(connection, cors_origins)
         if method == "OPTIONS":
             return
         if (method, path) not in ACCESS:
             raise Forbidden(f"{method} {path} has no rule of access.")
+        if (method, path) in CONSOLE:
+            (refuse_embedding if method == "GET" else demand_own_page)(connection)
         needed = ACCESS[method, path]
         if needed is None or keys.is_open or (path == _METRICS and loopback):
             connection.scope["state"][_ROLE_KEY] = KeyRole.ADMIN if keys.is_open else None
+            if keys.is_open and (method, path) in CONSOLE:
+                _let_in(connection, Visitor(role=KeyRole.ADMIN, key=None, token=sessions.open_token))
             return
-        key = _caller(connection, keys, path)
+        key = _caller(connection, keys, sessions)
         connection.scope["state"][_ROLE_KEY] = key.role
         connection.scope["state"][_KEY_KEY] = key
         record_of(connection.scope).key = key.name
         demand(connection, needed, f"{method} {path}")
+        if visitor_of(connection) is None:
+            # A program with a key: no page of its sends anything back.
+            connection.scope["state"][_VISITOR_KEY] = Visitor(role=key.role, key=key.name, token="")
         if (method, path) in GENERATING and (limiter := keys.limiter_of(key.name)) is not None:
             _admit(connection, key, limiter)
 
     return guard
 
 
-def _caller(connection: Connection, keys: KeyRing, path: str) -> Key:
-    """Return the key that the request proves. Raises Unauthorized."""
+def _caller(connection: Connection, keys: KeyRing, sessions: Sessions) -> Key:
+    """Return the key that the request proves. Raises Unauthorized, and Forbidden for what a foreign page sends."""
+    method, path = method_and_path(connection.scope)
+    takes_cookie = (method, path) in CONSOLE or (method, path) == _PLAYGROUND
+    if takes_cookie and "authorization" not in connection.headers:
+        return _signed_in(connection, keys, sessions)
     key = keys.authenticate(connection.headers.get("authorization"))
     if key is not None:
         return key
@@ -117,6 +172,32 @@ def _caller(connection: Connection, keys: KeyRing, path: str) -> Key:
     if (key := keys.prove(connection.headers.get("x-api-key", ""))) is None:
         raise Unauthorized("Send an API key that this gateway knows as `x-api-key: KEY`.")
     return key
+
+
+def _signed_in(connection: Connection, keys: KeyRing, sessions: Sessions) -> Key:
+    found = sessions.find(connection.cookies.get(SESSION_COOKIE, ""), keys)
+    if found is None:
+        raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
+    session, key = found
+    _let_in(connection, Visitor(role=key.role, key=key.name, token=session.token))
+    return key
+
+
+def _let_in(connection: Connection, visitor: Visitor) -> None:
+    """Note who looks; of a request that changes anything, demand the proof that a page of ours sent it."""
+    if cast("HTTPScope", connection.scope)["method"] != "GET" and method_and_path(connection.scope) != _SIGN_IN:
+        demand_own_page(connection)
+        sent = connection.headers.get(TOKEN_HEADER, "")
+        if not hmac.compare_digest(sent.encode(), visitor.token.encode()):
+            raise Forbidden(
+                f"The header {TOKEN_HEADER} is missing, or not the one of this session: load the page again."
+            )
+    connection.scope["state"][_VISITOR_KEY] = visitor
+
+
+def visitor_of(connection: Connection) -> Visitor | None:
+    """Return who looks at the console; None where nobody is signed in."""
+    return connection.scope["state"].get(_VISITOR_KEY)
 
 
 def _admit(connection: Connection, key: Key, limiter: KeyLimiter) -> None:
@@ -137,33 +218,6 @@ def _rate_limited(key: Key, refusal: Refusal) -> RateLimited:
         limited="tokens" if refusal.kind is LimitKind.TOKENS else "requests",
         retry_after_s=refusal.retry_after_s,
     )
-
-
-def _refuse_web_pages(connection: Connection, allowed: Collection[str]) -> None:
-    """Raise Forbidden for what a page in this machine's browser sends, unless the page is among the allowed.
-
-    Without keys, whoever reaches loopback may do everything, and a browser reaches it for any page: with the page's own
-    name in `Host` where that name was made to resolve to loopback (DNS rebinding), else with the page in `Origin`.
-    """
-    host = connection.headers.get("host", "")
-    if not _names_loopback(f"//{host}"):
-        raise Forbidden(
-            f"Without API keys the gateway answers on loopback names only, and the Host header is {host!r}: ask "
-            "127.0.0.1 or localhost, or configure keys."
-        )
-    origin = connection.headers.get("origin")
-    if origin is not None and origin not in allowed and not _names_loopback(origin):
-        raise Forbidden(
-            f"Without API keys the gateway takes no requests from the web page {origin!r}: configure keys, or name "
-            "it in server.cors_origins."
-        )
-
-
-def _names_loopback(url: str) -> bool:
-    try:
-        return is_loopback(urlsplit(url).hostname or "")
-    except ValueError:
-        return False
 
 
 def method_and_path(scope: Scope) -> tuple[str, str]:

@@ -22,7 +22,8 @@ class EventStream:
 
     A client that does not read makes `send` wait, once the server's buffer (uvicorn's, 64 KiB) and the system's are
     full. What has come for it meanwhile waits in one merging slot. When an event has waited for `stall_limit_s`,
-    whatever the task does that entered the context ends in ReaderStalled.
+    whatever the task does that entered the context ends in ReaderStalled. `send_now` never waits: where the client
+    does, the event waits in a task of its own, and whatever is sent next behind it.
     """
 
     def __init__(self, send: Send, interval_s: float, *, stall_limit_s: float, send_body: Send | None = None) -> None:
@@ -40,6 +41,8 @@ class EventStream:
         self._commenting = asyncio.Lock()
         """Held while a comment is sent: events, which are far more, come one at a time by themselves."""
         self._keeping: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[None] | None = None
+        """Sends what `send_now` could not; there until what comes after it is sent."""
 
     async def __aenter__(self) -> Self:
         self._owner = asyncio.current_task()
@@ -50,13 +53,35 @@ class EventStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop_comments()
+        if self._late is not None:
+            self._late.cancel()
+            await asyncio.gather(self._late, return_exceptions=True)
         if self._stalled and isinstance(error, asyncio.CancelledError) and self._owner is not None:
             if self._owner.uncancel() > 0:  # somebody else has cancelled it too
                 return
             raise ReaderStalled from error
 
+    @property
+    def flows(self) -> bool:
+        """Whether `send_now` may be called: the body is open, and nothing of it waits for the client."""
+        return self._opened and self._late is None and self._write_began_s is None
+
+    def send_now(self, data: bytes) -> None:
+        """Send whole events without a turn of the event loop; nothing where there are none."""
+        if not data:
+            return
+        sending = self._write(data, more=True)
+        try:
+            sending.send(None)
+        except StopIteration:
+            return
+        # The server waits for a slow client before it writes, so nothing of this is sent.
+        sending.close()
+        self._late = asyncio.create_task(self._write(data, more=True))
+
     async def send(self, data: bytes) -> None:
         """Send whole events; nothing where there are none."""
+        await self._catch_up()
         if data:
             if self._commenting.locked():  # the client does not take the comment, so it would not take this either
                 async with self._commenting:
@@ -66,12 +91,18 @@ class EventStream:
     async def end(self, data: bytes) -> None:
         """Send the last events and close the body."""
         await self._stop_comments()
+        await self._catch_up()
         await self._write(data, more=False)
 
     async def can_still_fail(self) -> bool:
         """Say whether nothing was sent yet, and see to it that nothing is: the caller answers with a status."""
         await self._stop_comments()
         return not self._opened
+
+    async def _catch_up(self) -> None:
+        if self._late is not None:
+            await self._late
+            self._late = None
 
     async def _write(self, data: bytes, *, more: bool) -> None:
         self._write_began_s = time.monotonic()

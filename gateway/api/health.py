@@ -1,8 +1,11 @@
 """What probes and scrapers ask."""
 
-from litestar import Response, get
+from typing import Any
+
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
+from gateway.scrape import render_metrics
 from gateway.service import Gateway, Readiness
 
 
@@ -20,8 +23,9 @@ async def ready(gateway: NamedDependency[Gateway]) -> Response[Readiness]:
 
 
 @get("/metrics")
-async def metrics(gateway: NamedDependency[Gateway]) -> Response[bytes]:
-    """Show every metric in Prometheus's text format."""
-    exposition, content_type = gateway.render_metrics()
+async def metrics(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> Response[bytes]:
+    """Show every metric in Prometheus's text format, or as OpenMetrics with exemplars to who accepts that."""
+    openmetrics = "application/openmetrics-text" in request.headers.get("accept", "")
+    exposition, content_type = render_metrics(gateway, openmetrics=openmetrics)
     # As a media type, Litestar would append a second charset.
     return Response(exposition, headers={"content-type": content_type})

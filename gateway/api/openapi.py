@@ -20,6 +20,7 @@ from gateway.contracts.chat import ChatCompletion, ChatCompletionChunk, ChatRequ
 from gateway.contracts.completions import CompletionRequest, TextCompletion
 from gateway.contracts.evaluations import Evaluation
 from gateway.contracts.keys import CreateKey, RotateKey
+from gateway.contracts.progress import RunProgress
 from gateway.contracts.scoring import ScoreRequest
 from gateway.contracts.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -69,6 +70,7 @@ BODIES: Mapping[str, type[msgspec.Struct]] = {
     "/admin/loans": LoanRequest,
     "/admin/score": ScoreRequest,
     "/admin/builds": BuildRequest,
+    "/admin/progress": RunProgress,
     "/admin/evaluations": Evaluation,
     "/admin/promotions": PromotionRequest,
     "/admin/keys": CreateKey,
@@ -92,6 +94,7 @@ _ERRORS: Mapping[tuple[str, str], frozenset[int]] = {
     ("POST", "/admin/score"): _LOADS | {409},
     ("POST", "/admin/builds"): _LOADS | {409},
     ("DELETE", "/admin/builds/{build_id}"): frozenset({400}),
+    ("POST", "/admin/progress"): frozenset({404}),
     ("POST", "/admin/evaluations"): frozenset({404, 409, 422}),
     ("POST", "/admin/promotions"): _LOADS | {409},
     ("GET", "/admin/promotions"): frozenset({400, 404}),
@@ -208,7 +211,8 @@ def _success(handler: HTTPRouteHandler, path: str) -> dict[str, Any]:
         return {"204": {"description": "Done.", "headers": _HEADERS}}
     answered: dict[str, Any] = {"description": "The answer.", "headers": _HEADERS, "content": {"application/json": {}}}
     if path == "/metrics":
-        answered["content"] = {"text/plain": {"schema": {"type": "string"}}}
+        text = {"schema": {"type": "string"}}
+        answered["content"] = {"text/plain": text, "application/openmetrics-text": text}
     if path == PATH:
         answered["content"] = {"application/json": {"schema": {"type": "object"}}}
     if path in _STREAMED:

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
@@ -14,9 +15,12 @@ from gateway.api.rate_headers import rate_headers
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Role
+from gateway.finished_requests import FinishedRequest, FinishedRequests
 from gateway.rate_limit import KeyLimiter, LimitKind
 from gateway.routing import Route
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_id import enter_request
+from gateway.telemetry.requests import CancelStage
 
 GENERATING = frozenset(
     {
@@ -29,11 +33,19 @@ GENERATING = frozenset(
 """Routes whose requests are counted and timed."""
 _ANTHROPIC = "/v1/messages"
 HTTP_OK = 200
+HTTP_BAD_REQUEST = 400
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that left before its answer, or would not read it; nothing is sent with it."""
 
-_UNLOGGED = frozenset({"/health", "/ready", "/metrics"})
-"""Probes and scrapes come every few seconds and say nothing of the service."""
+_UNLOGGED = frozenset(
+    {
+        *("/health", "/ready", "/metrics"),
+        *("/console/overview", "/console/recent", "/console/assets/{version}/{path}"),
+    }
+)
+"""Probes, scrapes and the parts of an open page come every few seconds and say nothing of the service."""
+_PROGRESS = "/admin/progress"
+"""Likewise what canary says of a run, unless it is refused."""
 _PATH_LIMIT = 100
 """Characters of an unknown route's path that its line repeats."""
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -73,6 +85,9 @@ class RequestRecord:
     """Whether its variant is known for good: before it has a row, the incumbent may change."""
     stream: bool | None = None
     prompt_tokens: int | None = None
+    """Known once it has a row."""
+    cached_tokens: int | None = None
+    """Of them, those that were not computed again."""
     completion_tokens: int | None = None
     finish_reason: FinishReason | None = None
     time_to_first_token_s: float | None = None
@@ -133,7 +148,7 @@ async def name_response(message: Message, scope: Scope) -> None:
     message["headers"] = [*message["headers"], *headers]
 
 
-def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
+def recording(app: ASGIApp, metrics: Metrics, finished: FinishedRequests) -> ASGIApp:
     """Return the app with its requests recorded when they end: answered, failed, left or cancelled."""
 
     async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +157,7 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             return
         record = record_of(scope)
         record.send_body = send
+        enter_request(record.request_id)
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -149,48 +165,71 @@ def recording(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             record.code = ErrorCode.SHUTTING_DOWN
             raise
         finally:
-            _close(record, scope, metrics)
+            _close(record, scope, metrics, finished)
 
     return recorded
 
 
-def _close(record: RequestRecord, scope: Scope, metrics: Metrics) -> None:
+def _close(record: RequestRecord, scope: Scope, metrics: Metrics, finished: FinishedRequests) -> None:
     record.end_admission()
     if record.over_limit is not None:
-        metrics.key_limited(record.over_limit)
+        metrics.requests.key_limited(record.over_limit)
     duration_s = record.age_s
     status = CLIENT_CLOSED_REQUEST if record.disconnected or record.stalled else record.status or 500
     path = _path(scope)
     method = cast("HTTPScope", scope)["method"]
     if (method, path) in GENERATING:
-        metrics.request_finished(
-            model=record.model,
-            role=record.role,
-            status=status,
-            duration_s=duration_s,
-            time_to_first_token_s=record.time_to_first_token_s,
-            prompt_tokens=record.prompt_tokens or 0,
-            completion_tokens=record.completion_tokens or 0,
-        )
-    if path in _UNLOGGED:
+        _count(record, status, duration_s, metrics)
+    if path in _UNLOGGED or (path == _PROGRESS and status < HTTP_BAD_REQUEST):
         return
-    facts = {
-        "key": record.key,
-        "completion_id": record.completion_id,
-        "model": record.model,
-        "variant": record.variant,
-        "role": record.role,
-        "status": status,
-        "code": _code(record),
-        "stream": record.stream,
-        "prompt_tokens": record.prompt_tokens,
-        "completion_tokens": record.completion_tokens,
-        "finish_reason": record.finish_reason,
-        "time_to_first_token_s": record.time_to_first_token_s,
-        "duration_s": round(duration_s, 6),
-    }
-    known = {name: fact for name, fact in facts.items() if fact is not None}
-    _log.info("request_finished", request_id=record.request_id, method=method, path=path, **known)
+    facts = FinishedRequest(
+        request_id=record.request_id,
+        finished_at_s=time.time(),
+        method=method,
+        path=path,
+        completion_id=record.completion_id,
+        model=record.model,
+        variant=record.variant,
+        role=record.role,
+        status=status,
+        code=_code(record),
+        stream=record.stream,
+        prompt_tokens=record.prompt_tokens,
+        completion_tokens=record.completion_tokens,
+        finish_reason=record.finish_reason,
+        time_to_first_token_s=record.time_to_first_token_s,
+        duration_s=round(duration_s, 6),
+    )
+    finished.add(facts)
+    line = {**msgspec.structs.asdict(facts), "key": record.key}
+    del line["finished_at_s"]  # the line has a time of its own
+    _log.info("request_finished", **{name: fact for name, fact in line.items() if fact is not None})
+
+
+def _count(record: RequestRecord, status: int, duration_s: float, metrics: Metrics) -> None:
+    metrics.requests.finished(
+        model=record.model,
+        role=record.role,
+        status=status,
+        duration_s=duration_s,
+        request_id=record.request_id,
+        time_to_first_token_s=record.time_to_first_token_s,
+    )
+    metrics.requests.tokens_counted(
+        model=record.model,
+        role=record.role,
+        prompt=record.prompt_tokens or 0,
+        cached=record.cached_tokens or 0,
+        completion=record.completion_tokens or 0,
+    )
+    if status == CLIENT_CLOSED_REQUEST:
+        metrics.requests.cancelled(_stage(record))
+
+
+def _stage(record: RequestRecord) -> CancelStage:
+    if record.time_to_first_token_s is not None:
+        return CancelStage.DECODE
+    return CancelStage.QUEUED if record.prompt_tokens is None else CancelStage.PREFILL
 
 
 def _code(record: RequestRecord) -> str | None:

@@ -210,6 +210,12 @@ class PromotionView(msgspec.Struct, frozen=True, kw_only=True):
 class CandidateOutcome(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     outcome: Outcome
+    accuracy: float | None = None
+    """Overall. This and what follows is None in records from before it was noted, and where nothing was tried."""
+    difference: float | None = None
+    """In accuracy: candidate minus incumbent, with its 95 % interval."""
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 class EvaluationSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     """Of mlx and mlx-lm."""
     created_at: str = ""
+    took_s: float | None = None
+    """Of the job that made it, beside whatever else the machine did; None in builds from before it was written down."""
 
 
 class BuildState(enum.StrEnum):

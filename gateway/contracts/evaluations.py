@@ -248,6 +248,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     processor: str
     memory_bytes: int
     versions: dict[str, str]
+    """Of Python and the packages; `code` is a digest of this program's own files, which change under one version."""
     host: HostRecord | None = None
     """Where the engines ran; the rest of this is canary's own machine. None in records from before it was asked for."""
 

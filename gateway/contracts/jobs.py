@@ -41,6 +41,13 @@ class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """`gateway.engine.probe`: ask the device. Nothing to say."""
 
 
+class LimitsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`gateway.engine.limits`: set MLX's limits as an engine does, and read them back."""
+
+    cache_limit_bytes: int
+    memory_limit_bytes: int
+
+
 class BuildOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`gateway.engine.build`: make one build. The gateway has checked what it names."""
 

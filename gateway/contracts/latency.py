@@ -44,6 +44,8 @@ class LatencyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Declared, the same for all systems."""
     warm_up_count: int
     """First requests of each load that were not recorded."""
+    cycles: int | None = None
+    """That were planned; fewer were timed of a system whose first look settled it. None in records from before that."""
     host: str | None = None
     """Digest of the machine that the blocks were timed on, where it is known."""
     blocks: tuple[LatencyBlock, ...] = ()

@@ -77,6 +77,10 @@ class ScriptedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     leak_bytes_per_request: Annotated[int, msgspec.Meta(ge=0)] = 0
     """That each request leaves behind, as the engine reports it."""
     disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1_048_576
+    keeps_cancelled: bool = False
+    """Rows of cancelled requests decode on, as by an engine that loses its cancellations."""
+    score_error: float = 0.0
+    """Added to each log-probability that a score tells of a token, as by an engine that scores wrongly."""
 
 
 def read_script(directory: Path) -> ScriptedModel:

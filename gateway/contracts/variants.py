@@ -47,6 +47,9 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Absolute directory of the weights. Where they lie is not what they are: the digest leaves it out."""
     weights_digest: str
     """Digest over every file that the engine reads: weights, configuration, tokenizer, chat template."""
+    tokenizer_digest: str = ""
+    """Over the tokenizer's files alone, to tell what two variants differ in; no part of the digest, which has them
+    already. Empty of an engine without files, and in variants from before it was kept."""
     quantization: Quantization | None
     context_length: int
     """Tokens, prompt and completion together."""

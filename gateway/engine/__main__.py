@@ -56,12 +56,13 @@ def main() -> int:
 
 
 def _end_process(failure: threading.ExceptHookArgs) -> None:
-    """End the process with its text thread: half an engine would look alive and answer nobody.
+    """End the process with any of its threads: half an engine would look alive and answer nobody.
 
-    The error's message is left out, because this thread handles prompts and a message may quote one.
+    The error's message is left out, because these threads handle prompts and a message may quote one.
     """
-    name = failure.exc_type.__name__
-    sys.stderr.write("".join(traceback.format_tb(failure.exc_traceback)) + f"{name} in the text thread\n")
+    thread = failure.thread.name if failure.thread else "last"
+    sys.stderr.write("".join(traceback.format_tb(failure.exc_traceback)))
+    sys.stderr.write(f"{failure.exc_type.__name__} in the {thread} thread\n")
     sys.stderr.flush()
     os._exit(BUG_STATUS)
 

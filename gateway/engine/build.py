@@ -1,6 +1,7 @@
 """`python -m gateway.engine.build`: one build of a model, with its provenance beside it; `builds.py` says which."""
 
 import sys
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ _ADAPTER_BYTES = 256 * 1024 * 1024
 
 def build(order: BuildOrder, report: Report) -> dict[str, object]:
     """Make the build whole, or leave nothing. Raises JobError."""
+    started_s = time.monotonic()
     files, out = read_source(Path(order.model)), Path(order.out)
     if order.memory_limit_bytes is not None:
         mx.set_memory_limit(order.memory_limit_bytes)
@@ -46,7 +48,7 @@ def build(order: BuildOrder, report: Report) -> dict[str, object]:
             train(files, _training(order), directory, report)
         else:
             _make_model(files, order, directory, report)
-        _write(provenance, directory)
+        _write(msgspec.structs.replace(provenance, took_s=time.monotonic() - started_s), directory)
     report(1.0, "done")
     return {"path": str(out)}
 

@@ -57,6 +57,15 @@ def set_limits(*, cache_limit_bytes: int | None, memory_limit_bytes: int | None)
         mx.set_wired_limit(working_set)
 
 
+def limits() -> dict[str, int]:
+    """Return what is set: each of MLX's setters answers with the limit before it, which is then set again."""
+    wired_bytes = mx.set_wired_limit(0)
+    memory_bytes = mx.set_memory_limit(0)
+    mx.set_wired_limit(wired_bytes)
+    mx.set_memory_limit(memory_bytes)
+    return {"wired_bytes": wired_bytes, "memory_bytes": memory_bytes}
+
+
 def prepare_weights(model: nn.Module) -> bool:
     """Make a loaded (lazy is best) model fit for this device and return whether it was dequantised.
 

@@ -1,4 +1,4 @@
-"""A completion's prompt, told before its answer as if the model had said it. On the text thread."""
+"""A completion's prompt, told before its answer as if the model had said it."""
 
 from collections.abc import Sequence
 

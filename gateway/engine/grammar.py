@@ -1,4 +1,4 @@
-"""What an answer must match, compiled by llguidance: in the text thread, so that no running row waits for it.
+"""What an answer must match, compiled by llguidance: in the prompt thread, so that no running row waits for it.
 
 Every document that a grammar lets through is valid under its schema, as `jsonschema` reads it, whatever the model
 does. What llguidance cannot promise that for is refused by name before any token: by itself, or by `schema_limits`.
@@ -43,7 +43,7 @@ class GrammarError(Exception):
 class Constraint:
     """The grammar of one row, and where in it the row is.
 
-    Made on the text thread and advanced on the loop's, which hands it back with the row's last token.
+    Made on the prompt thread and advanced on the loop's, which hands it back with the row's last token.
     """
 
     def __init__(self, matcher: llguidance.LLMatcher, vocabulary_size: int) -> None:

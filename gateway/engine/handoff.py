@@ -1,4 +1,4 @@
-"""What the two threads of an engine hand each other: commands to the loop, events to the text thread."""
+"""What the threads of an engine hand each other: commands to the loop, events to the text thread."""
 
 import contextlib
 import os
@@ -10,8 +10,11 @@ import msgspec
 from gateway import wire
 from gateway.contracts.admin import EngineMemory, PrefixCacheCounts
 from gateway.contracts.scoring import PositionScore
+from gateway.engine.echo import Echo
+from gateway.engine.reply import Reply
 from gateway.engine.runner import RowSpec, RowToken, ScoreSpec
 from gateway.engine.tokenizer import Tokenizer
+from gateway.engine.window import Refusal
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -39,6 +42,21 @@ class LoadEnded(msgspec.Struct, frozen=True):
     message: str
 
 
+class Parked(msgspec.Struct, frozen=True):
+    """A request that may run: its row, what reads its answer, and what tells its prompt where that was asked for."""
+
+    spec: RowSpec
+    reply: Reply
+    echo: Echo | None
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A request has been read."""
+
+    request: wire.Request
+    outcome: Parked | ScoreSpec | wire.Tokenized | Refusal
+
+
 class Stepped(msgspec.Struct, frozen=True):
     tokens: tuple[RowToken, ...]
     rows: int
@@ -61,7 +79,7 @@ class RowsFaulted(msgspec.Struct, frozen=True):
     message: str
 
 
-Event = Loaded | LoadEnded | Stepped | ScoreAdvanced | RowsFaulted
+Event = Loaded | LoadEnded | Prepared | Stepped | ScoreAdvanced | RowsFaulted
 
 
 class Inbox:

@@ -1,4 +1,4 @@
-"""Make an engine of an EngineSpec: the tokenizer for the text thread, the runner for the loop."""
+"""Make an engine of an EngineSpec: the tokenizer for the two threads of text, the runner for the loop."""
 
 import re
 import time

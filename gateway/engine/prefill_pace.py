@@ -1,11 +1,11 @@
 """How many prompt tokens one step works on, so that running streams keep their pace. Pure: durations come from outside.
 
-While streams decode, a chunk is to take half of the time that a decode step takes. What a token costs depends on the
-machine, the model, the context and the chunk's own size, so nothing is predicted: each chunk's duration sets the size
-of the next. Nobody's pace is at stake while none decodes.
+While streams decode, a chunk is to take two fifths of the time that a decode step takes. What a token costs depends on
+the machine, the model, the context and the chunk's own size, so nothing is predicted: each chunk's duration sets the
+size of the next. Nobody's pace is at stake while none decodes.
 """
 
-_SHARE_OF_DECODE_RATIO = 0.5
+_SHARE_OF_DECODE_RATIO = 0.4
 _SMOOTHING_RATIO = 0.5
 """Weight of the newest decode step."""
 _FLOOR_TOKENS = 16

@@ -1,4 +1,4 @@
-"""What is to be scored, as tokens; and scores with the text of their tokens. On the text thread."""
+"""What is to be scored, as tokens; and scores with the text of their tokens."""
 
 from collections.abc import Iterable
 

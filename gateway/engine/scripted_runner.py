@@ -97,7 +97,8 @@ class ScriptedRunner:
         return tokens
 
     def remove(self, row: int) -> None:
-        self._rows.pop(row, None)
+        if not self._model.keeps_cancelled:
+            self._rows.pop(row, None)
 
     def tidy(self) -> bool:
         return False

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from gateway.contracts.scoring import PositionScore, TopToken
 from gateway.contracts.scripted import ScriptedModel
 from gateway.engine.runner import ScoreSpec, ScoringError
@@ -23,7 +25,8 @@ def score_scripted(
         sleep(model.step_delay_s)
         stop = min(start + chunk_tokens, len(spec.tokens))
         positions = range(max(start, spec.scored_from), stop)
-        yield tuple(scripted_position(spec.tokens[at - 1], spec.tokens[at], spec.top_k) for at in positions)
+        scores = (scripted_position(spec.tokens[at - 1], spec.tokens[at], spec.top_k) for at in positions)
+        yield tuple(msgspec.structs.replace(score, logprob=score.logprob + model.score_error) for score in scores)
 
 
 def scripted_position(before: int, token: int, top_k: int) -> PositionScore:

@@ -1,8 +1,7 @@
-"""The second thread: owns the socket, turns requests into tokens and tokens into text, off the MLX thread.
+"""The second thread: owns the socket and turns tokens into text, off the MLX thread.
 
-One thread reads and writes, because tokenizers are not safe for two. It sleeps in a select over the socket and the
-loop's wake-up. A parent that reads slowly is not sent more, smaller frames: what happens meanwhile merges into the
-next Step.
+It sleeps in a select over the socket and the wake-up of the other two, the loop and the one that reads prompts. A
+parent that reads slowly is not sent more, smaller frames: what happens meanwhile merges into the next Step.
 """
 
 import itertools
@@ -23,19 +22,18 @@ from gateway.engine.handoff import (
     Loaded,
     LoadEnded,
     Outbox,
+    Parked,
+    Prepared,
     Remove,
     RowsFaulted,
     ScoreAdvanced,
     Stepped,
     StopLoop,
 )
-from gateway.engine.logprobs import LogprobLedger
-from gateway.engine.prompt import prompt_of, scanner_of, splitter_of, tokens_allowed
+from gateway.engine.prompt_thread import PromptThread
 from gateway.engine.reply import Reply
-from gateway.engine.row_options import check_logit_bias, constraint_of
 from gateway.engine.runner import RowSpec, ScoreSpec
-from gateway.engine.score_text import score_spec, with_text
-from gateway.engine.tokens import detokenized, tokenized
+from gateway.engine.score_text import with_text
 from gateway.engine.window import Refusal
 
 _READ_BYTES = 1024 * 1024
@@ -52,9 +50,12 @@ class TextThread:
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._loaded: Loaded | None = None
+        self._prompts: PromptThread | None = None
+        """There from when the model is loaded."""
         self._ended = False
-        self._row_numbers = itertools.count(1)
-        self._parked: dict[str, tuple[RowSpec, Reply, Echo | None]] = {}
+        self._asked: dict[str, wire.Request] = {}
+        """Those that are read by the prompt thread, or are to be."""
+        self._parked: dict[str, Parked] = {}
         """Accepted, and not started: the parent decides when there is room for them."""
         self._echoes: dict[int, Echo] = {}
         """By the row that scores their prompt."""
@@ -83,6 +84,9 @@ class TextThread:
                         self._write()
             except ConnectionError:
                 self._hang_up()
+            finally:
+                if self._prompts is not None:
+                    self._prompts.end()
 
     # --- the socket ---
 
@@ -115,12 +119,8 @@ class TextThread:
 
     def _handle(self, message: wire.ToEngine) -> None:
         match message:
-            case wire.Submit():
-                self._submit(message)
-            case wire.Score():
-                self._score(message)
-            case wire.Tokenize() | wire.Detokenize():
-                self._tokenize(message)
+            case wire.Submit() | wire.Score() | wire.Tokenize() | wire.Detokenize():
+                self._ask(message)
             case wire.Start():
                 self._start(message)
             case wire.Cancel(request_id=request_id):
@@ -136,61 +136,49 @@ class TextThread:
             case _:
                 assert_never(message)
 
-    def _submit(self, submit: wire.Submit) -> None:
-        try:
-            spec, reply, echo = self._prepare(submit)
-        except Refusal as refusal:
-            self._reject(submit.request_id, refusal)
+    def _ask(self, request: wire.Request) -> None:
+        if self._prompts is None:
+            self._reject(request, Refusal("The model is still loading.", code=ErrorCode.NOT_READY, param=None))
             return
-        self._parked[submit.request_id] = (spec, reply, echo)
-        self._send(
-            wire.Accepted(request_id=submit.request_id, prompt_tokens=len(spec.prompt), max_tokens=spec.max_tokens)
-        )
+        self._asked[request.request_id] = request
+        self._prompts.put(request)
 
-    def _score(self, score: wire.Score) -> None:
-        try:
-            loaded = self._require_loaded()
-            spec = score_spec(
-                score,
-                loaded.tokenizer,
-                row=next(self._row_numbers),
-                context_length=loaded.ready.context_length,
+    def _take_prepared(self, prepared: Prepared) -> None:
+        request_id = prepared.request.request_id
+        if self._asked.get(request_id) is not prepared.request:  # it was cancelled, and maybe its name is another's
+            return
+        del self._asked[request_id]
+        match prepared.outcome:
+            case Parked() as parked:
+                self._parked[request_id] = parked
+                self._accept(request_id, parked.spec.prompt, parked.spec.max_tokens)
+            case ScoreSpec() as score:
+                self._parked_scores[request_id] = score
+                self._accept(request_id, score.tokens, 0)
+            case wire.Tokenized() as tokenized:
+                self._send(tokenized)
+            case Refusal() as refusal:
+                self._reject(prepared.request, refusal)
+
+    def _accept(self, request_id: str, prompt: Sequence[int], max_tokens: int) -> None:
+        self._send(wire.Accepted(request_id=request_id, prompt_tokens=len(prompt), max_tokens=max_tokens))
+
+    def _reject(self, request: wire.Request, refusal: Refusal) -> None:
+        self._send(
+            wire.Rejected(
+                request_id=request.request_id, code=refusal.code, message=refusal.message, param=refusal.param
             )
-        except Refusal as refusal:
-            self._reject(score.request_id, refusal)
-            return
-        self._parked_scores[score.request_id] = spec
-        self._send(wire.Accepted(request_id=score.request_id, prompt_tokens=len(spec.tokens), max_tokens=0))
-
-    def _tokenize(self, asked: wire.Tokenize | wire.Detokenize) -> None:
-        try:
-            tokenizer = self._require_loaded().tokenizer
-            answer = tokenized(asked, tokenizer) if isinstance(asked, wire.Tokenize) else detokenized(asked, tokenizer)
-        except Refusal as refusal:
-            self._reject(asked.request_id, refusal)
-            return
-        self._send(answer)
-
-    def _reject(self, request_id: str, refusal: Refusal) -> None:
-        self._send(
-            wire.Rejected(request_id=request_id, code=refusal.code, message=refusal.message, param=refusal.param)
         )
-
-    def _require_loaded(self) -> Loaded:
-        """Return the model. Raises Refusal."""
-        if self._loaded is None:
-            raise Refusal("The model is still loading.", code=ErrorCode.NOT_READY, param=None)
-        return self._loaded
 
     def _start(self, start: wire.Start) -> None:
         if parked := self._parked.pop(start.request_id, None):
-            spec, reply, echo = parked
-            spec = msgspec.structs.replace(spec, max_tokens=min(spec.max_tokens, start.max_tokens))
-            if echo is None:
-                self._begin(spec, reply)
+            max_tokens = min(parked.spec.max_tokens, start.max_tokens)
+            spec = msgspec.structs.replace(parked.spec, max_tokens=max_tokens)
+            if parked.echo is None:
+                self._begin(spec, parked.reply)
             else:
-                echo.spec = spec
-                self._start_echo(echo)
+                parked.echo.spec = spec
+                self._start_echo(parked.echo)
         elif score := self._parked_scores.pop(start.request_id, None):
             self._scores[score.row] = start.request_id
             self._inbox.put(score)
@@ -212,40 +200,8 @@ class TextThread:
         if ended and not echo.ends_answer:
             self._begin(echo.spec, echo.reply)
 
-    def _prepare(self, submit: wire.Submit) -> tuple[RowSpec, Reply, Echo | None]:
-        """Check and tokenise a request. Raises Refusal."""
-        loaded = self._require_loaded()
-        if not all(submit.stop):
-            raise Refusal("A stop string is empty; leave it out.", param="stop")
-        tokenizer = loaded.tokenizer
-        check_logit_bias(submit.sampling, tokenizer)
-        prompt = prompt_of(submit, tokenizer)
-        max_tokens = tokens_allowed(submit, prompt, context_length=loaded.ready.context_length)
-        continues = submit.prompt is not None
-        spec = RowSpec(
-            row=next(self._row_numbers),
-            prompt=prompt.tokens,
-            max_tokens=max_tokens,
-            sampling=submit.sampling,
-            constraint=constraint_of(submit, tokenizer),
-            top_logprobs=submit.top_logprobs,
-            prefix_cache=submit.prefix_cache,
-            urgent=submit.urgent,
-        )
-        reply = Reply(
-            submit.request_id,
-            tokenizer.detokenizer(calls=submit.tools is not None, continues=continues),
-            submit.stop,
-            splitter=splitter_of(tokenizer, submit, prompt),
-            scanner=scanner_of(tokenizer, submit),
-            ledger=LogprobLedger(tokenizer, every_token=continues) if submit.top_logprobs is not None else None,
-            constraint=spec.constraint,
-            has_form=submit.grammar is not None,
-        )
-        echo = Echo(submit, spec, reply, tokenizer, row=next(self._row_numbers)) if submit.echo else None
-        return spec, reply, echo
-
     def _cancel(self, request_id: str) -> None:
+        self._asked.pop(request_id, None)
         self._parked.pop(request_id, None)
         self._parked_scores.pop(request_id, None)
         for row, echo in list(self._echoes.items()):
@@ -276,8 +232,11 @@ class TextThread:
                     self._send_steps(steps)
                     steps = []
                     self._send_faults(event)
+                case Prepared():
+                    self._take_prepared(event)
                 case Loaded(ready=ready):
                     self._loaded = event
+                    self._prompts = PromptThread(event, self._outbox.put)
                     self._send(ready)
                 case LoadEnded(message=message):
                     self._ended = True
@@ -332,8 +291,8 @@ class TextThread:
             return
         if event.ended:
             del self._scores[event.row]
-        if event.ended or event.positions:
-            positions = with_text(event.positions, self._require_loaded().tokenizer)
+        if self._loaded is not None and (event.ended or event.positions):
+            positions = with_text(event.positions, self._loaded.tokenizer)
             self._send(wire.Scored(request_id=request_id, positions=positions, ended=event.ended))
 
     def _send_faults(self, event: RowsFaulted) -> None:

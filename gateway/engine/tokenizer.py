@@ -1,4 +1,4 @@
-"""The seam between the text thread and a vocabulary: messages to token ids, and token ids to text."""
+"""The seam between the threads of text and a vocabulary: messages to token ids, and token ids to text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -33,7 +33,7 @@ class Detokenizer(Protocol):
 
 
 class Tokenizer(Protocol):
-    """Not safe for two threads at once: after loading, only the text thread calls it."""
+    """Not safe for two threads that encode: once loaded, only the prompt thread does, and the text thread decodes."""
 
     @property
     def think_tags(self) -> ThinkTags | None:

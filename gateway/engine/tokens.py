@@ -1,4 +1,4 @@
-"""Text to tokens and back, for whoever asks for that alone. On the text thread."""
+"""Text to tokens and back, for whoever asks for that alone. On the prompt thread."""
 
 from gateway import wire
 from gateway.engine.tokenizer import TemplateError, Tokenizer

@@ -5,10 +5,20 @@ from collections.abc import Callable
 
 from gateway.contracts.scoring import TokenScore
 from gateway.errors import EngineFault, GatewayError
+from gateway.telemetry.token_times import TokenTimes
 from gateway.wire import Accepted, Cancel, Request, Scored, Start, ToEngine, TokenDelta, Tokenized, merged
 
 _MERGED_AT = 64
 """Deltas of a reader that is slow."""
+
+
+Tap = Callable[[TokenDelta], bool]
+"""Takes a delta in the moment that it comes and returns True, or leaves it to whoever reads."""
+
+
+def untapped(_: TokenDelta) -> bool:
+    """Called in place of a tap."""
+    return False
 
 
 def _nobody() -> None:
@@ -29,8 +39,12 @@ class Attempt:
         self.error: GatewayError | None = None
         self.on_end: Callable[[], None] = _nobody
         """Called once, in the moment when its end comes from the engine or with it: however slow its reader is."""
+        self.tap: Tap = untapped
+        """Asked of each delta but the last, where the reader has taken all before it: to wake it costs as much again
+        as to send a token."""
         self._send = send
         self._forget = forget
+        self._times: TokenTimes | None = None
         self._is_accepted = False
         self._is_started = False
         self._has_spoken = False
@@ -74,11 +88,17 @@ class Attempt:
 
     def add(self, delta: TokenDelta) -> None:
         self._has_spoken = True
+        if self._times is not None:
+            self._times.came(delta.completion_tokens)
+        if delta.finish_reason is None and self._is_awaited and self._is_tapped(delta):
+            return
         self._deltas.append(delta)
         if len(self._deltas) >= _MERGED_AT:
             self._deltas = [merged(self._deltas)]
         self._tell()
         if delta.finish_reason is not None:
+            if self._times is not None:
+                self._times.ended()
             self._finish()
 
     def add_scores(self, scored: Scored) -> None:
@@ -98,6 +118,17 @@ class Attempt:
         self._deltas.clear()
         self._scores.clear()
 
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether its reader waits; then it has taken all that there was."""
+        return self._reading is not None and not self._reading.done()
+
+    def _is_tapped(self, delta: TokenDelta) -> bool:
+        try:
+            return self.tap(delta)
+        except Exception:  # noqa: BLE001 - whoever reads meets it too, and tells; the engine's reader goes on for all
+            return False
+
     def _tell(self) -> None:
         self._has_news = True
         if self._reading is not None and not self._reading.done():
@@ -108,6 +139,12 @@ class Attempt:
         self.on_end()
 
     # --- for the reader ---
+
+    def time_tokens(self, times: TokenTimes | None) -> None:
+        """Tell `times`, where there are any, of the tokens as they come from the engine, however slow its reader is."""
+        self._times = times
+        if times is not None:
+            times.restart()
 
     def start(self, max_tokens: int) -> None:
         """Let the engine run it, and generate so many tokens at most."""

@@ -39,11 +39,11 @@ class Door:
         `dissolve` was given.
         """
         if self._turns_away and not self._opened.done():
-            self._metrics.request_refused(scheduling_class, RefusalReason.OFFLINE)
+            self._metrics.queue.refused(scheduling_class, RefusalReason.OFFLINE)
             raise NotReady("The model is offline for maintenance; ask again later.", retry_after_s=self._retry_after_s)
         limits = self._settings.limits_of(scheduling_class)
         if not claim.accepted and self._waiting[scheduling_class] >= limits.max_queued:
-            self._metrics.request_refused(scheduling_class, RefusalReason.QUEUE_FULL)
+            self._metrics.queue.refused(scheduling_class, RefusalReason.QUEUE_FULL)
             raise QueueFull(
                 f"The model is being changed and {limits.max_queued} {scheduling_class} requests wait already, which "
                 f"is queue.{scheduling_class}.max_queued; ask again later.",
@@ -57,7 +57,7 @@ class Door:
             async with asyncio.timeout(max(0.0, min(of_class_s, self._wait_timeout_s))):
                 await asyncio.shield(self._opened)
         except TimeoutError:
-            self._metrics.request_refused(scheduling_class, RefusalReason.DEADLINE)
+            self._metrics.queue.refused(scheduling_class, RefusalReason.DEADLINE)
             raise NotReady(
                 f"The model is being changed, and the request waited as long for that as it may ({setting}); ask again "
                 "later.",

@@ -83,6 +83,11 @@ class Engine:
         return self._supervisor.prefix_cache
 
     @property
+    def decoded_tokens(self) -> int:
+        """Of all its processes."""
+        return self._supervisor.decoded_tokens
+
+    @property
     def first_start(self) -> asyncio.Future[None]:
         return self._supervisor.first_start
 

@@ -18,7 +18,8 @@ _OUT_OF_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _REPEATABLE = re.compile(
-    r"libc\+\+abi: |terminate called |what\(\): +(\[|std::)|Fatal Python error: |\w+ in the text thread$|MemoryError$"
+    r"libc\+\+abi: |terminate called |what\(\): +(\[|std::)|Fatal Python error: "
+    r"|\w+ in the (text|prompt) thread$|MemoryError$"
 )
 _SPEAKING_SIGNALS = frozenset({signal.SIGABRT, signal.SIGTRAP})
 """A process ends itself by these, after it has written why. By others it ends in the middle of something else."""

@@ -27,6 +27,7 @@ from gateway.fleet.memory import MachineMemory
 from gateway.fleet.process import EngineProcess
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_id import of_request
 from gateway.wire import Request
 
 _log = structlog.get_logger()
@@ -279,7 +280,8 @@ class Fleet:
         self._engines[spec.digest] = engine
         self._idle_unloaded.discard(spec.digest)
         engine.first_start.add_done_callback(lambda start: self._note_start(engine, start))
-        _log.info("engine_loading", engine=spec.digest, kind=spec.kind, predicted_bytes=self.predicted_bytes(spec))
+        predicted_bytes = self.predicted_bytes(spec)
+        _log.info("engine_loading", **of_request(), engine=spec.digest, kind=spec.kind, predicted_bytes=predicted_bytes)
         return engine
 
     def _note_start(self, engine: Engine, start: asyncio.Future[None]) -> None:

@@ -17,7 +17,7 @@ from gateway.contracts.scheduling import RefusalReason, SchedulingClass
 from gateway.contracts.scoring import TokenScore
 from gateway.contracts.variants import EngineSpec
 from gateway.errors import EngineCrashed, EngineFault, InvalidRequest, NotReady, QueueFull, UnavailableError
-from gateway.fleet.attempt import Attempt
+from gateway.fleet.attempt import Attempt, Tap, untapped
 from gateway.fleet.client import EngineClient
 from gateway.fleet.line import Claim, Line, Place
 from gateway.fleet.memory import MachineMemory
@@ -25,6 +25,7 @@ from gateway.fleet.quarantine import Standing, content_of, encoded_bytes
 from gateway.fleet.supervisor import Supervisor
 from gateway.settings import EngineSettings
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.token_times import TokenTimes
 from gateway.wire import Request, Submit, TokenDelta, Tokenized, merged
 
 _RETRY_AFTER_START_S = 5.0
@@ -33,12 +34,14 @@ _TEMPLATE_TOKENS = 1024
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a request is answered, as far as that matters when its engine crashes."""
+    """How a request is answered, as far as that matters to its engine's side: above all when that crashes."""
 
     whole: bool = False
     """Its client is sent nothing before the end. The delta that ends it says all; others show how far it is."""
     runs_again: bool = True
     """After a crash. False for a trial, which is to see it."""
+    times: TokenTimes | None = None
+    """Told when its tokens come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class Generation:
     ) -> None:
         self.prompt_tokens = 0
         """Known once it has begun."""
+        self.tap: Tap = untapped
+        """Asked of the deltas after the first that is yielded. Of an answer that is sent whole, it is not."""
         self._around = around
         self._request = request
         self._class = scheduling_class
@@ -87,7 +92,7 @@ class Generation:
         engine; InvalidRequest too where it crashed the engine before.
         """
         if (refusal := self._around.supervisor.refusal()) is not None:
-            self._around.metrics.request_refused(self._class, RefusalReason.BREAKER)
+            self._around.metrics.queue.refused(self._class, RefusalReason.BREAKER)
             raise refusal
         self._check_blocked()
         self._place = self._around.line.enter(self._class, self._claim, alone=self._standing() is Standing.SUSPECT)
@@ -118,6 +123,8 @@ class Generation:
             yield delta
             if delta.finish_reason is not None:
                 return
+            if self._is_sent:  # so no other attempt will say it again
+                self._started().tap = self.tap
 
     async def scores(self) -> tuple[TokenScore, ...]:
         """Return what a Score asked for. Raises EngineError where the engine ends before that."""
@@ -159,6 +166,7 @@ class Generation:
         self._check_blocked()
         self.prompt_tokens = attempt.prompt_tokens
         attempt.on_end = self._note_end
+        attempt.time_tokens(self._terms.times)
         attempt.start(max_tokens)
 
     async def _park(self, place: Place) -> Attempt:
@@ -173,7 +181,7 @@ class Generation:
                 if not self._may_run_again():
                     raise
                 self._crashes += 1
-                self._around.metrics.request_runs_again(self._class)
+                self._around.metrics.queue.runs_again(self._class)
             else:
                 return self._attempt
 
@@ -183,7 +191,7 @@ class Generation:
         error = attempt.error
         if isinstance(error, EngineCrashed) and self._place is not None and self._may_run_again():
             self._crashes += 1
-            self._around.metrics.request_runs_again(self._class)
+            self._around.metrics.queue.runs_again(self._class)
             attempt.unsay()
             self._around.line.requeue(self._place)
             return
@@ -226,7 +234,7 @@ class Generation:
             max_tokens = max(1, min(max_tokens, self._around.settings.default_completion_tokens, longest_tokens))
         refusal = memory.refusal(spec, ready, attempt.prompt_tokens + max_tokens)
         if refusal is not None:
-            self._around.metrics.request_refused(self._class, RefusalReason.MEMORY)
+            self._around.metrics.queue.refused(self._class, RefusalReason.MEMORY)
             raise refusal
         return max_tokens
 
@@ -249,7 +257,7 @@ class Generation:
 
     def _check_blocked(self) -> None:
         if self._standing() is Standing.BLOCKED:
-            self._around.metrics.request_refused(self._class, RefusalReason.QUARANTINE)
+            self._around.metrics.queue.refused(self._class, RefusalReason.QUARANTINE)
             raise InvalidRequest(
                 "The engine crashed more than once while it ran this very request, the last time with nothing beside "
                 f"it; change the request. It is refused for {self._around.settings.quarantine_s:g} s after that, which "
@@ -258,7 +266,7 @@ class Generation:
             )
 
     def _lost_patience(self, place: Place) -> UnavailableError:
-        self._around.metrics.request_refused(place.scheduling_class, RefusalReason.DEADLINE)
+        self._around.metrics.queue.refused(place.scheduling_class, RefusalReason.DEADLINE)
         setting = f"{place.timeout_s:g} s, which is queue.{place.scheduling_class}.timeout_s"
         if self._supervisor.process is None:
             return NotReady(

@@ -120,7 +120,7 @@ class Line:
             place.ticket, scheduling_class, now_s=now_s, accepted=claim.accepted, alone=alone
         )
         if isinstance(refused, Refused):
-            self._metrics.request_refused(scheduling_class, RefusalReason.QUEUE_FULL)
+            self._metrics.queue.refused(scheduling_class, RefusalReason.QUEUE_FULL)
             raise QueueFull(
                 f"{limits.max_queued} {scheduling_class} requests wait already, which is "
                 f"queue.{scheduling_class}.max_queued; ask again later.",
@@ -172,7 +172,7 @@ class Line:
     def seat(self, ticket: int, *, now_s: float) -> None:
         """Tell the one whom the admission has let in."""
         place = self._places[ticket]
-        self._metrics.request_admitted(place.scheduling_class, wait_s=now_s - place.entered_s)
+        self._metrics.queue.admitted(place.scheduling_class, wait_s=now_s - place.entered_s)
         place.holds_row = True
         self.admitted[place.scheduling_class] += 1
         if place.alone:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 
 from gateway.contracts.admin import BreakerState, EngineMemory, EngineState, FailureReason, PrefixCacheCounts
 from gateway.contracts.error_codes import ErrorCode
@@ -22,6 +23,8 @@ from gateway.fleet.quarantine import Quarantine, content_of
 from gateway.settings import EngineSettings
 from gateway.telemetry.metrics import Metrics
 from gateway.wire import Ready, Step
+
+_log = structlog.get_logger()
 
 
 class Supervisor:
@@ -202,8 +205,21 @@ class Supervisor:
             self.first_start.set_result(None)
         if self.ready is not None:
             self._machine.note_ready(self.ready)
+            self._tell_ready(client, self.ready)
         self._up.set_result(client)
         self._line.open(1 if self.breaker.state is BreakerState.HALF_OPEN else self._spec.max_rows)
+
+    def _tell_ready(self, client: EngineClient, ready: Ready) -> None:
+        _log.info(
+            "engine_ready",
+            engine=self._digest,
+            pid=client.pid,
+            device=ready.device,
+            dequantised=ready.dequantised,
+            load_time_s=round(ready.load_time_s, 3),
+            active_after_load_bytes=ready.active_after_load_bytes,
+            restarts=self.restarts,
+        )
 
     def _note_end(self, client: EngineClient, exit_: ProcessExit, at_work: Sequence[Attempt]) -> GatewayError:
         """Close the rows, note who was there, and return what their requests are told."""
@@ -244,5 +260,5 @@ class Supervisor:
         self.decoded_tokens += step.decoded_tokens
         self._line.settle()
         self._machine.observe(self._digest, step.memory)
-        self._metrics.engine_stepped(step, before=self.prefix_cache)
+        self._metrics.engines.stepped(step, before=self.prefix_cache)
         self.prefix_cache = step.prefix_cache

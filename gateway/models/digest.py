@@ -11,18 +11,21 @@ from gateway.contracts.files import FileState
 from gateway.models.unreadable import unreadable
 
 _READ_BYTES = 8 * 1024 * 1024
-CONTENT_PATTERNS = (
-    "config.json",
-    "generation_config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "hf_quant_config.json",
+TOKENIZER_PATTERNS = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab*",
     "merges.txt",
     "*.tiktoken",
+)
+CONTENT_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "hf_quant_config.json",
+    *TOKENIZER_PATTERNS,
     "chat_template*",
     "*.jinja",
     "scripted.toml",

@@ -7,7 +7,7 @@ import msgspec
 from gateway.contracts.scripted import SCRIPT_FILE, read_script
 from gateway.contracts.variants import EngineKind, EngineSpec, PromptSpec, Variant
 from gateway.models.configuration import Configuration, sampling_defaults, template_digest
-from gateway.models.digest import DigestCache, OnProgress, content_digest
+from gateway.models.digest import TOKENIZER_PATTERNS, DigestCache, OnProgress, content_digest
 from gateway.models.safetensors import tensor_bytes, weight_files
 from gateway.models.source import variant_name
 from gateway.models.unreadable import read_json_object, unreadable
@@ -48,6 +48,9 @@ def _mlx_engine(directory: Path, max_rows: int, digest_cache: DigestCache, on_pr
         kv_bytes_per_token=configuration.kv_bytes_per_token,
         disk_bytes=sum(file.stat().st_size for file in directory.iterdir() if file.is_file()),
         weights_digest=content_digest(directory, cache=digest_cache, on_progress=on_progress),
+        tokenizer_digest=content_digest(
+            directory, cache=digest_cache, on_progress=on_progress, patterns=TOKENIZER_PATTERNS
+        ),
     )
 
 

@@ -5,6 +5,16 @@ SQLite with a write-ahead log and one thread that touches it; nothing else in th
 
 from gateway.registry.keys import IssuedKey, key_not_found
 from gateway.registry.lock import StateLock
+from gateway.registry.reading import RegistryReading, lock_holder, read_registry
 from gateway.registry.registry import Check, Registry
 
-__all__ = ["Check", "IssuedKey", "Registry", "StateLock", "key_not_found"]
+__all__ = [
+    "Check",
+    "IssuedKey",
+    "Registry",
+    "RegistryReading",
+    "StateLock",
+    "key_not_found",
+    "lock_holder",
+    "read_registry",
+]

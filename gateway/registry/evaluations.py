@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.contracts.admin import CandidateOutcome, EvaluationSummary
 from gateway.contracts.error_codes import ErrorCode
-from gateway.contracts.evaluations import Evaluation, Outcome, System
+from gateway.contracts.evaluations import Evaluation, Judgement, Metric, System
 from gateway.errors import EvaluationInvalid, GateError, NotFound
 
 
@@ -50,22 +50,42 @@ def summaries(connection: sqlite3.Connection) -> tuple[EvaluationSummary, ...]:
     return tuple(msgspec.json.decode(summary, type=EvaluationSummary) for (summary,) in rows)
 
 
+def last(connection: sqlite3.Connection, limit: int) -> tuple[Evaluation, ...]:
+    """Return the last of each model and suite, the last recorded at the end; of the newest pairs so many."""
+    rows = connection.execute(
+        "SELECT content FROM evaluations WHERE sequence IN ("
+        " SELECT max(sequence) FROM evaluations GROUP BY model, json_extract(summary, '$.suite')"
+        " ORDER BY max(sequence) DESC LIMIT ?) ORDER BY sequence",
+        (limit,),
+    )
+    return tuple(msgspec.json.decode(content, type=Evaluation) for (content,) in rows)
+
+
 def _summary(evaluation: Evaluation) -> EvaluationSummary:
     if not evaluation.id or not evaluation.systems:
         raise EvaluationInvalid("an evaluation needs an id, and the incumbent as its first system")
-    outcomes = {judgement.variant_digest: judgement.verdict.outcome for judgement in evaluation.judgements}
+    judgements = {judgement.variant_digest: judgement for judgement in evaluation.judgements}
     return EvaluationSummary(
         id=evaluation.id,
         created_at=evaluation.created_at,
         model=evaluation.model,
         suite=evaluation.suite.name,
         incumbent=evaluation.incumbent.variant.reference,
-        candidates=tuple(_candidate(system, outcomes) for system in evaluation.candidates),
+        candidates=tuple(_candidate(system, judgements) for system in evaluation.candidates),
     )
 
 
-def _candidate(system: System, outcomes: dict[str, Outcome]) -> CandidateOutcome:
-    outcome = outcomes.get(system.variant.digest)
-    if outcome is None:
+def _candidate(system: System, judgements: dict[str, Judgement]) -> CandidateOutcome:
+    judgement = judgements.get(system.variant.digest)
+    if judgement is None:
         raise EvaluationInvalid(f"the evaluation has no judgement of its candidate {system.variant.reference}")
-    return CandidateOutcome(reference=system.variant.reference, outcome=outcome)
+    overall = (each for each in judgement.comparisons if each.metric is Metric.ACCURACY and each.category is None)
+    accuracy = next(overall, None)
+    return CandidateOutcome(
+        reference=system.variant.reference,
+        outcome=judgement.verdict.outcome,
+        accuracy=accuracy.candidate.value if accuracy else None,
+        difference=accuracy.difference if accuracy else None,
+        difference_low=accuracy.difference_low if accuracy else None,
+        difference_high=accuracy.difference_high if accuracy else None,
+    )

@@ -141,6 +141,10 @@ class Registry:
         """Find by id or by a prefix of it that only one has. Raises NotFound."""
         return await self._database.transact(lambda connection: evaluations.find(connection, evaluation_id))
 
+    async def last_evaluations(self, *, limit: int) -> tuple[Evaluation, ...]:
+        """Return the last of each model and suite, the last recorded at the end; of the newest pairs so many."""
+        return await self._database.transact(lambda connection: evaluations.last(connection, limit))
+
     async def evaluations(self) -> tuple[EvaluationSummary, ...]:
         """Return all, the last recorded first."""
         return await self._database.transact(evaluations.summaries)

@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from gateway.errors import StartError
 from gateway.settings import LogSettings
 
 FORBIDDEN_KEYS = frozenset(
@@ -17,9 +20,11 @@ FORBIDDEN_KEYS = frozenset(
 def set_up_logging(settings: LogSettings, output: TextIO | None = None) -> None:
     """Write JSON lines, or coloured ones for a terminal, to the output: standard error unless another is given.
 
-    Run uvicorn with `log_config=None`, or it sets its own handlers up over these.
+    `log.file` goes before either. Run uvicorn with `log_config=None`, or it sets its own handlers up over these. Raises
+    StartError where the file cannot be written.
     """
     stream = output if output is not None else sys.stderr
+    handler = logging.StreamHandler(stream) if settings.file is None else _rotating(settings, settings.file)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -32,7 +37,6 @@ def set_up_logging(settings: LogSettings, output: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -60,8 +64,23 @@ def _without_forbidden(value: object) -> object:
     return value
 
 
+def _rotating(settings: LogSettings, path: str) -> RotatingFileHandler:
+    file = Path(path).expanduser()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(
+            file, maxBytes=settings.file_max_bytes, backupCount=settings.file_count - 1, encoding="utf-8"
+        )
+    except OSError as error:
+        raise StartError(
+            f"log file {file} cannot be written ({error.strerror}): give this user the right to, or name another in"
+            " log.file"
+        ) from error
+
+
 def _renderers(settings: LogSettings, stream: TextIO) -> list[Processor]:
-    console = stream.isatty() if settings.format == "auto" else settings.format == "console"
+    for_a_person = settings.file is None and stream.isatty()
+    console = for_a_person if settings.format == "auto" else settings.format == "console"
     if console:
         # Plain: the richer traceback prints local variables, and a prompt may be among them.
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -97,6 +97,11 @@ async def _arrivals(run: Run) -> Figures:
 
 
 async def _conversations(run: Run) -> Figures:
+    """Conversations of a few words under a long system prompt, turn after turn.
+
+    A contender without a prefix cache computes every prompt whole, 44,000 tokens: on two cores that is minutes. What it
+    takes cannot be made less without making another scenario of it, and the margins are wide, so one repeat will do.
+    """
     workload = prompts.conversations(
         clients=run.size(8, 2),
         turns=run.size(5, 2),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,16 +14,20 @@ from hypothesis import strategies as st
 
 from gateway.contracts.digests import short
 from gateway.settings import EngineSettings, ServerSettings, Settings
+from tests.support.programs import wait_until
 from tests.support.served import SCRIPTED, Served, serving
 
 CHAT = "/v1/chat/completions"
 INTERVAL_S = 0.1
-SLOW = """
+VERBOSE = "".join(f"{number:04}." for number in range(600))
+CALL = '<tool_call>{"name": "f", "arguments": {"a": "aaaaa"}}</tool_call>'
+SLOW = f"""
 default_text = "At last."
-faults = [{match = "EARLY", kind = "raise", at_token = 1}]
+faults = [{{match = "EARLY", kind = "raise", at_token = 1}}]
 answers = [
-    {match = "slow|EARLY", text = "At last.", step_delay_s = 0.35},
-    {match = "call", text = '<tool_call>{"name": "f", "arguments": {"a": "aaaaa"}}</tool_call>', step_delay_s = 0.02},
+    {{match = "slow|EARLY", text = "At last.", step_delay_s = 0.35}},
+    {{match = "call", text = '{CALL}', step_delay_s = 0.02}},
+    {{match = "verbose", text = "{VERBOSE}"}},
 ]
 """
 
@@ -49,6 +54,10 @@ def http(served: Served) -> Generator[httpx.Client]:
 
 def _body(model: str, text: str, **fields: object) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": text}], "stream": True, "max_tokens": 2, **fields}
+
+
+def _decoded_tokens(http: httpx.Client) -> int:
+    return sum(engine["work"]["decoded_tokens"] for engine in http.get("/admin/engines").json())
 
 
 def _events(text: str) -> list[str]:
@@ -91,6 +100,23 @@ def test_a_whole_answer_has_no_comments(http: httpx.Client) -> None:
     assert response.json()["choices"][0]["message"]["content"] == "At"
 
 
+def test_a_client_that_stops_reading_for_a_while_gets_every_token_once(http: httpx.Client, served: Served) -> None:
+    """What comes meanwhile is several megabytes, more than the two sockets and the server's buffer take."""
+    body = _body("slow", "verbose", max_tokens=len(VERBOSE) + 1, logprobs=True, top_logprobs=20)
+    receive_buffer = (socket.SOL_SOCKET, socket.SO_RCVBUF)
+    transport = httpx.HTTPTransport(socket_options=[(*receive_buffer, 4096)])
+    decoded_before = _decoded_tokens(http)
+    with (
+        httpx.Client(base_url=served.url, timeout=20, transport=transport) as slow,
+        slow.stream("POST", CHAT, json=body) as response,
+    ):
+        wait_until(lambda: _decoded_tokens(http) > decoded_before + len(VERBOSE))
+        response.extensions["network_stream"].get_extra_info("socket").setsockopt(*receive_buffer, 1 << 20)
+        events = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: {")]
+    deltas = [choice["delta"] for event in events for choice in event["choices"]]
+    assert "".join(delta.get("content", "") for delta in deltas) == VERBOSE
+
+
 def test_an_error_after_the_first_comment_is_the_last_event(http: httpx.Client) -> None:
     response = http.post(CHAT, json=_body("slow", "EARLY"))
     assert response.status_code == 200
@@ -123,7 +149,8 @@ def test_a_stream_says_what_the_whole_answer_says_wherever_it_is_cut(
 ) -> None:
     body = _body("tutor", "languages", max_tokens=limit, stop=stop)
     whole = http.post(CHAT, json={**body, "stream": False}).json()["choices"][0]
-    chunks = [json.loads(event.removeprefix("data: ")) for event in _events(http.post(CHAT, json=body).text)[:-1]]
+    events = _events(http.post(CHAT, json=body).text)
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events if event.startswith("data: {")]
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == whole["message"]["content"]
     assert chunks[-1]["choices"][0]["finish_reason"] == whole["finish_reason"]
 

@@ -25,6 +25,8 @@ from gateway.errors import EngineCrashed
 from gateway.fleet.engine import Engine
 from gateway.fleet.generation import Terms
 from gateway.settings import EngineSettings
+from gateway.telemetry.declarations import Declarations
+from gateway.telemetry.engines import EngineMetrics
 from gateway.telemetry.metrics import Metrics
 from gateway.wire import Score, Step
 from tests.support.fleets import Bench, fleet_of, pid_of, running, spec_of, until
@@ -46,15 +48,15 @@ STEPS_TO_LEAVE = 3
 """One message may be under way when somebody leaves, one step be computed; the third has no trace of the row."""
 
 
-class StepLog(Metrics):
+class StepLog(EngineMetrics):
     """Keeps the rows of each step that an engine tells."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Declarations())
         self.rows: list[int] = []
 
-    def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
-        super().engine_stepped(step, before=before)
+    def stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
+        super().stepped(step, before=before)
         self.rows.append(step.rows)
 
 
@@ -185,12 +187,13 @@ class Leaving(RuleBasedStateMachine):
 
 def test_who_leaves_at_any_moment_leaves_nothing_behind(tmp_path: Path) -> None:
     model = write_scripted_model(tmp_path / "model", SCRIPT)
-    log = StepLog()
+    log, metrics = StepLog(), Metrics()
+    metrics.engines = log
     quick = EngineSettings(
         restart_backoff_initial_s=0.01, stop_timeout_s=1, breaker_failures=1000, score_chunk_tokens=8
     )
     with asyncio.Runner() as runner:
-        context = fleet_of(tmp_path, engine=quick, metrics=log)
+        context = fleet_of(tmp_path, engine=quick, metrics=metrics)
         bench = runner.run(context.__aenter__())
         try:
             engine = runner.run(bench.fleet.ensure(spec_of(model, max_rows=MAX_ROWS)))

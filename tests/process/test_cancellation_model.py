@@ -16,6 +16,8 @@ from gateway.fleet.engine import Engine
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.generation import Terms
 from gateway.settings import EngineSettings, Settings
+from gateway.telemetry.declarations import Declarations
+from gateway.telemetry.engines import EngineMetrics
 from gateway.telemetry.metrics import Metrics
 from gateway.wire import Step
 from tests.support.engine_client import submit
@@ -32,13 +34,13 @@ STEPS_TO_LEAVE = 3
 SHAPE = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 64}
 
 
-class StepLog(Metrics):
+class StepLog(EngineMetrics):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Declarations())
         self.rows: list[int] = []
 
-    def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
-        super().engine_stepped(step, before=before)
+    def stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
+        super().stepped(step, before=before)
         self.rows.append(step.rows)
 
 
@@ -50,13 +52,14 @@ async def ask(fleet: Fleet, engine: Engine, name: str, words: int, max_tokens: i
 
 
 async def test_who_leaves_in_line_in_a_prompt_or_in_an_answer_leaves_no_memory_behind(tmp_path: Path) -> None:
-    log = StepLog()
+    log, metrics = StepLog(), Metrics()
+    metrics.engines = log
     settings = EngineSettings(stop_timeout_s=2, prefill_step_tokens=32, prefix_cache_bytes=0, cache_limit_bytes=0)
     fleet = Fleet(
         Settings(state_dir=str(tmp_path), engine=settings),
         environ=engine_environment(os.environ, find_blas()),
         on_failure=lambda _spec, _failure: None,
-        metrics=log,
+        metrics=metrics,
     )
     try:
         engine = await fleet.ensure(spec_of(write_model(tmp_path / "model", **SHAPE), max_rows=ROWS))

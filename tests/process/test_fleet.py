@@ -12,10 +12,13 @@ from gateway.contracts.chat import FinishReason
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import EngineFault, EngineStartFailed, MemoryPressure, QueueFull
 from gateway.settings import ClassSettings, MemorySettings, QueueSettings
+from gateway.telemetry.declarations import Declarations
+from gateway.telemetry.engines import EngineMetrics
 from gateway.telemetry.metrics import Metrics
 from gateway.wire import Step
 from tests.support.engine_client import submit
 from tests.support.fleets import WHOLE, fleet_of, spec_of, until
+from tests.support.scripted_model import write_scripted_model
 from tests.support.served import SCRIPTED
 
 pytestmark = pytest.mark.anyio
@@ -38,21 +41,23 @@ async def test_a_failed_step_ends_its_request_and_serving_goes_on(tmp_path: Path
         assert bench.failures == []
 
 
-class OnceBroken(Metrics):
+class OnceBroken(EngineMetrics):
     """A gateway with a bug in what it does with an engine's messages."""
 
     broken = True
 
-    def engine_stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
+    def stepped(self, step: Step, *, before: PrefixCacheCounts) -> None:
         if self.broken:
             self.broken = False
             raise RuntimeError("a prompt stands here")
-        super().engine_stepped(step, before=before)
+        super().stepped(step, before=before)
 
 
 async def test_an_error_of_our_own_over_a_message_restarts_the_engine_and_hangs_nobody(tmp_path: Path) -> None:
     spec = spec_of(SCRIPTED / "tutor")
-    async with fleet_of(tmp_path, metrics=OnceBroken()) as bench:
+    metrics = Metrics()
+    metrics.engines = OnceBroken(Declarations())
+    async with fleet_of(tmp_path, metrics=metrics) as bench:
         with capture_logs() as logs:
             answer = await asyncio.wait_for(bench.answer(spec, "capital of France", terms=WHOLE), 20)
         assert answer == "The capital of France is Paris."
@@ -124,3 +129,24 @@ async def test_an_engine_over_the_budget_is_refused_with_the_arithmetic(tmp_path
         with pytest.raises(MemoryPressure, match=r"2\.00 GiB for its weights.*over the limit of 2\.00 GiB"):
             await bench.fleet.ensure(large)
         assert bench.fleet.find(small) is not None
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_tap_gets_what_comes_between_the_first_delta_and_the_last_of_an_answer_that_is_streamed(
+    tmp_path: Path, *, whole: bool
+) -> None:
+    text = "It is said word by word."
+    spec = spec_of(write_scripted_model(tmp_path / "model", f'default_text = "{text}"\nstep_delay_s = 0.02'))
+    terms = WHOLE if whole else None
+    tapped: list[str] = []
+    async with (
+        fleet_of(tmp_path) as bench,
+        bench.fleet.generate(spec, submit("r", "hello"), SchedulingClass.INTERACTIVE, terms) as generation,
+    ):
+        generation.tap = lambda delta: tapped.append(delta.text) is None
+        read = [delta.text async for delta in generation]
+    if whole:
+        assert (tapped, read[-1]) == ([], text)
+    else:
+        assert tapped
+        assert "".join([read[0], *tapped, *read[1:]]) == text

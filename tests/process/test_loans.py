@@ -14,6 +14,7 @@ from gateway.contracts.admin import LoanRequest, LoanView
 from gateway.contracts.error_codes import ErrorCode
 from gateway.errors import EngineStartFailed, InvalidRequest, NotFound, NotReady, SwapAbandoned
 from gateway.fleet.swap import SwapPoint
+from gateway.scrape import render_metrics
 from gateway.settings import SwapSettings
 from tests.support.fleets import until
 from tests.support.swapping import MODEL, ROOM_FOR_ONE, SIZE, Answer, Swapping, swapping
@@ -112,7 +113,7 @@ async def test_offline_production_is_sent_away_with_the_time_to_come_back(it: Sw
     assert isinstance(error, NotReady)
     assert error.retry_after_s is not None
     assert 0 < error.retry_after_s <= LONG_S + 10
-    assert 'reason="offline"' in it.gateway.render_metrics()[0].decode()
+    assert 'reason="offline"' in render_metrics(it.gateway)[0].decode()
     assert (await it.ask(pin="new")).text == "new"
     await it.gateway.end_loan()
     assert (await it.ask()).text == "old"

@@ -15,6 +15,7 @@ from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.scoring import ScoreRequest, ScoreView
 from gateway.errors import EngineStartFailed, MemoryPressure, NotReady, PromotionRefused, SwapAbandoned
 from gateway.fleet.swap import SwapPoint
+from gateway.scrape import render_metrics
 from gateway.settings import ClassSettings, MemorySettings, QueueSettings, SwapSettings
 from tests.support.scripted_model import write_scripted_model
 from tests.support.swapping import (
@@ -124,7 +125,7 @@ async def test_a_rollback_is_a_swap_back(tmp_path: Path, memory: MemorySettings,
         await until(lambda: it.loaded() == {"old"})
         assert (
             f'gateway_swaps_total{{model="tutor",outcome="done",way="{way}"}} 2.0'
-            in it.gateway.render_metrics()[0].decode()
+            in render_metrics(it.gateway)[0].decode()
         )
 
 

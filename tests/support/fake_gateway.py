@@ -29,6 +29,7 @@ from gateway.contracts.chat import ErrorBody, ErrorObject
 from gateway.contracts.deployments import Deployment, GatePolicy, Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation
+from gateway.contracts.progress import RunProgress
 from gateway.contracts.scoring import ScoreRequest, ScoreView, TokenScore, TopToken
 from gateway.contracts.status import MemoryStatus, StatusView
 from gateway.contracts.tokens import TokenizeView
@@ -90,6 +91,7 @@ class FakeGateway:
         self.answers = answers
         self.loaded = {"incumbent"}
         self.recorded: list[Evaluation] = []
+        self.progress: list[RunProgress] = []
         self.promotions: list[PromotionRequest] = []
         self.refuse_promotion: str | None = None
         self.promotion_outcome = PromotionOutcome.DONE
@@ -182,6 +184,9 @@ class FakeGateway:
                 return self.lend(msgspec.json.decode(request.content, type=LoanRequest))
             case "DELETE", ["loans"]:
                 self.end_loan()
+                return httpx.Response(204)
+            case "POST", ["progress"]:
+                self.progress.append(msgspec.json.decode(request.content, type=RunProgress))
                 return httpx.Response(204)
             case "POST", ["evaluations"]:
                 return self._record(msgspec.json.decode(request.content, type=Evaluation))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -18,12 +17,14 @@ from gateway.contracts.admin import RegisterVariant
 from gateway.contracts.deployments import GatePolicy
 from gateway.keys import KeyRing
 from gateway.registry import Registry
+from gateway.server import bind
 from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 
 SCRIPTED = Path(__file__).parent / "scripted"
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
+"""An engine with a real model loads meanwhile, on a machine that may do a great deal else."""
 _STOP_TIMEOUT_S = 15.0
 
 
@@ -47,12 +48,13 @@ class Served:
 @contextmanager
 def serving(settings: Settings, models: Sequence[Path], *, keys: KeyRing | None = None) -> Generator[Served]:
     """Serve each model directory under its own name, its engine loaded, for the time of the context."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = bind("127.0.0.1", 0)
     started: Future[tuple[uvicorn.Server, dict[str, str]]] = Future()
 
     async def serve() -> None:
         registry = await Registry.open(Path(settings.state_dir))
-        gateway = Gateway(settings, registry=registry, keys=keys or KeyRing(), metrics=Metrics(), environ=os.environ)
+        metrics = Metrics(settings.metrics)
+        gateway = Gateway(settings, registry=registry, keys=keys or KeyRing(), metrics=metrics, environ=os.environ)
         try:
             references = await _start(gateway, registry, models)
             config = uvicorn.Config(create_app(gateway), lifespan="off", log_config=None, timeout_graceful_shutdown=5)

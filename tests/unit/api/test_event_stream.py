@@ -131,3 +131,64 @@ async def test_a_body_goes_where_bodies_are_sent_and_its_head_where_heads_are() 
         await stream.end(b"last")
     assert heads == ["http.response.start"]
     assert bodies == ["http.response.body", "http.response.body"]
+
+
+async def test_what_is_sent_now_is_out_without_a_turn_of_the_loop() -> None:
+    reader = Reader(takes=2)
+    async with asyncio.timeout(10), reader.stream() as stream:
+        assert not stream.flows  # it is not open
+        await stream.send(b"first")
+        assert stream.flows
+        stream.send_now(b"second")
+        stream.send_now(b"")
+        assert reader.taken == [b"first", b"second"]
+        assert stream.flows
+
+
+async def test_what_a_slow_client_does_not_take_now_comes_once_and_before_what_follows() -> None:
+    reader = Reader(takes=1)
+    async with asyncio.timeout(10), reader.stream() as stream:
+        await stream.send(b"first")
+        stream.send_now(b"second")
+        assert not stream.flows
+        asyncio.get_running_loop().call_soon(reader.reads.set)
+        await stream.send(b"third")
+        assert stream.flows
+        await stream.end(b"last")
+    assert reader.taken == [b"first", b"second", b"third", b"last"]
+
+
+async def test_a_stream_may_end_behind_what_was_not_taken() -> None:
+    reader = Reader(takes=1)
+    async with asyncio.timeout(10), reader.stream() as stream:
+        await stream.send(b"first")
+        stream.send_now(b"second")
+        asyncio.get_running_loop().call_soon(reader.reads.set)
+        await stream.end(b"last")
+    assert reader.taken == [b"first", b"second", b"last"]
+
+
+async def test_what_was_not_taken_now_stalls_the_stream_as_any_event_does() -> None:
+    reader = Reader(takes=1)
+    tasks = asyncio.all_tasks()
+
+    async def own() -> None:
+        async with asyncio.timeout(10), reader.stream(interval_s=AT_ONCE_S, stall_limit_s=AT_ONCE_S) as stream:
+            await stream.send(b"first")
+            stream.send_now(b"second")
+            await asyncio.Event().wait()
+
+    with pytest.raises(ReaderStalled):
+        await own()
+    assert reader.taken == [b"first"]
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_whoever_leaves_a_slow_client_leaves_nothing_behind() -> None:
+    reader = Reader(takes=1)
+    tasks = asyncio.all_tasks()
+    async with reader.stream() as stream:
+        await stream.send(b"first")
+        stream.send_now(b"second")
+        await until(lambda: reader.waiting == 2)  # once now, and once in the task that waits
+    assert asyncio.all_tasks() == tasks

@@ -70,6 +70,7 @@ def test_a_quantised_base_is_dequantised_first_and_the_provenance_says_so(
     fused = made(tmp_path / "fused", base, BuildKind.FUSE, adapter=str(adapter))
     assert provenance(fused).dequantised_base
     assert provenance(fused).versions.keys() == {"mlx", "mlx-lm"}
+    assert (provenance(fused).took_s or 0) > 0
     assert "quantization" not in json.loads((fused / "config.json").read_text())
     assert f"{ADAPTED}.scales" not in weights(fused)
 

@@ -1,5 +1,6 @@
 """mlx-lm's tokenizer behind our seam, with the embedded model's vocabulary."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,3 +118,17 @@ def test_an_error_inside_a_template_is_the_requests_alone(wrapper: Any) -> None:
     tokenizer = _with_template(wrapper, "{{ messages[0]['content'] + 1 }}")
     with pytest.raises(TemplateError, match=r"fails on these messages \(TypeError\)"):
         tokenizer.encode_chat(HELLO, {})
+
+
+def test_tokens_are_read_on_one_thread_while_prompts_are_made_on_another(wrapper: Any) -> None:
+    tokenizer = WrappedTokenizer(wrapper)
+    prompt = [WireMessage("user", "river stone " * 2000)]
+    encoded = tokenizer.encode_chat(prompt, {})
+    text = tokenizer.decode(encoded)
+    with ThreadPoolExecutor(1) as other:
+        encoding = other.submit(lambda: [tokenizer.encode_chat(prompt, {}) == encoded for _ in range(20)])
+        decoded = [tokenizer.decode(encoded) == text]
+        while not encoding.done():
+            decoded.append(tokenizer.decode(encoded) == text)
+    assert all(encoding.result())
+    assert all(decoded)

@@ -23,7 +23,7 @@ def _at(tokens: int) -> PrefillPace:
     for _ in range(20):
         pace.observe(duration_s=0.100, streams=8, prefill_tokens=0)
         budget = pace.budget_tokens(streams=8)
-        pace.observe(duration_s=0.100 + 0.050 * budget / (tokens + 0.5), streams=8, prefill_tokens=budget)
+        pace.observe(duration_s=0.100 + 0.040 * budget / (tokens + 0.5), streams=8, prefill_tokens=budget)
     pace.observe(duration_s=0.100, streams=8, prefill_tokens=0)
     assert pace.budget_tokens(streams=8) == tokens
     return pace
@@ -43,9 +43,9 @@ def test_before_anything_is_known_a_step_is_measured_and_a_chunk_is_small() -> N
     assert pace.budget_tokens(streams=1) == 8
 
 
-def test_a_chunk_takes_half_a_decode_step() -> None:
-    assert _settled(0.100, lambda tokens: 0.001 * tokens) == pytest.approx(50, abs=3)
-    assert _settled(0.100, lambda tokens: 0.020 + 0.001 * tokens) == pytest.approx(30, abs=3)
+def test_a_chunk_takes_two_fifths_of_a_decode_step() -> None:
+    assert _settled(0.100, lambda tokens: 0.001 * tokens) == pytest.approx(40, abs=3)
+    assert _settled(0.100, lambda tokens: 0.020 + 0.001 * tokens) == pytest.approx(20, abs=3)
 
 
 def test_a_chunk_is_never_below_the_floor_nor_beyond_the_full_one() -> None:
@@ -94,7 +94,7 @@ def test_where_more_prompts_wait_than_streams_run_a_chunk_is_larger_by_as_much()
     assert pace.budget_tokens(streams=8, prompts=8) == 50
     assert pace.budget_tokens(streams=2, prompts=6) == pytest.approx(150, abs=2)
     assert pace.budget_tokens(streams=1, prompts=64) == FULL
-    pace.observe(duration_s=0.100 + 0.150, streams=2, prefill_tokens=150)
+    pace.observe(duration_s=0.100 + 0.120, streams=2, prefill_tokens=150)
     assert pace.budget_tokens(streams=8) == pytest.approx(50, abs=1)
 
 

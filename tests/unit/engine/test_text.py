@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,6 +47,21 @@ IDENTITY = wire.Identity(
 )
 
 
+class SlowTokenizer(ScriptedTokenizer):
+    """Takes its time with a prompt that has a certain word: until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = threading.Event()
+        self.goes_on = threading.Event()
+
+    def encode_chat(self, messages: Sequence[wire.WireMessage], *arguments: Any, **options: Any) -> list[int]:
+        if any("long" in message.content for message in messages):
+            self.reads.set()
+            assert self.goes_on.wait(WAIT_S)
+        return super().encode_chat(messages, *arguments, **options)
+
+
 class Bench:
     def __init__(self) -> None:
         self.parent, ours = socket.socketpair()
@@ -76,8 +92,8 @@ class Bench:
             self._messages.extend(wire.decode_from_engine(body) for body in wire.take_frames(self._buffer))
         return self._messages.pop(0)
 
-    def load(self) -> None:
-        self.outbox.put(Loaded(ScriptedTokenizer(), READY, IDENTITY))
+    def load(self, tokenizer: ScriptedTokenizer | None = None) -> None:
+        self.outbox.put(Loaded(tokenizer or ScriptedTokenizer(), READY, IDENTITY))
         assert self.receive() == READY
 
     def command(self) -> Command:
@@ -85,8 +101,12 @@ class Bench:
         return command
 
     def accept(self, request: wire.Submit) -> RowSpec:
-        accepted = self.park(request)
-        self.send(wire.Start(request_id=request.request_id, max_tokens=accepted.max_tokens))
+        self.send(request)
+        return self.start(request.request_id)
+
+    def start(self, request_id: str) -> RowSpec:
+        accepted = self.accepted()
+        self.send(wire.Start(request_id=request_id, max_tokens=accepted.max_tokens))
         spec = self.command()
         assert isinstance(spec, RowSpec)
         assert (accepted.prompt_tokens, accepted.max_tokens) == (len(spec.prompt), spec.max_tokens)
@@ -94,6 +114,9 @@ class Bench:
 
     def park(self, request: wire.Submit) -> wire.Accepted:
         self.send(request)
+        return self.accepted()
+
+    def accepted(self) -> wire.Accepted:
         accepted = self.receive()
         assert isinstance(accepted, wire.Accepted)
         assert self.inbox.take(wait=False) == []
@@ -174,6 +197,34 @@ def test_a_second_start_is_ignored(loaded: Bench) -> None:
     loaded.accept(submit("a", "hello"))
     loaded.send(wire.Start(request_id="a", max_tokens=9))
     loaded.accept(submit("b", "hello"))
+
+
+def test_streams_go_on_while_a_long_prompt_is_read(bench: Bench) -> None:
+    tokenizer = SlowTokenizer()
+    bench.load(tokenizer)
+    row = bench.accept(submit("a", "one")).row
+    bench.send(submit("b", "a long one"))
+    assert tokenizer.reads.wait(WAIT_S)
+    assert [delta.text for delta in bench.step(RowToken(row, ord("x"), None)).deltas] == ["x"]
+    tokenizer.goes_on.set()
+    accepted = bench.receive()
+    assert isinstance(accepted, wire.Accepted)
+    assert accepted.request_id == "b"
+
+
+def test_what_is_cancelled_while_it_is_read_is_not_answered_nor_confused_with_who_has_its_name_next(
+    bench: Bench,
+) -> None:
+    tokenizer = SlowTokenizer()
+    bench.load(tokenizer)
+    bench.send(submit("a", "a long one"))
+    assert tokenizer.reads.wait(WAIT_S)
+    bench.send(wire.Cancel(request_id="a"))
+    bench.send(submit("a", "hi"))
+    bench.send(wire.Identify())
+    assert bench.receive() == IDENTITY  # so both were heard
+    tokenizer.goes_on.set()
+    assert last_user_text(bench.start("a").prompt) == "hi"
 
 
 def test_a_stop_string_ends_the_request_and_frees_its_row(loaded: Bench) -> None:

@@ -29,6 +29,12 @@ class Bench:
     def say(self, text: str, count: int, reason: FinishReason | None = None) -> None:
         self.attempt.add(TokenDelta(request_id="r", text=text, completion_tokens=count, finish_reason=reason))
 
+    async def begin_to_read(self) -> asyncio.Task[TokenDelta]:
+        """Return whoever waits for news."""
+        reading = asyncio.create_task(self.attempt.take())
+        await asyncio.sleep(0)
+        return reading
+
     def _end(self) -> None:
         self.ends += 1
 
@@ -145,3 +151,56 @@ async def test_a_reader_that_is_cancelled_in_the_moment_of_news_leaves_them_to_t
     assert not reading.done()
     bench.say("c", 3)
     assert (await reading).text == "c"
+
+
+async def test_a_tap_takes_what_comes_while_the_reader_waits_and_leaves_it_the_end() -> None:
+    bench, tapped = Bench(), list[str]()
+    bench.accept()
+    await bench.attempt.accepted()
+    bench.attempt.tap = lambda delta: tapped.append(delta.text) is None
+    reading = await bench.begin_to_read()
+    bench.say("a", 1)
+    bench.say("b", 2)
+    bench.say("c", 3, FinishReason.STOP)
+    delta = await reading
+    assert (tapped, delta.text, delta.completion_tokens) == (["a", "b"], "c", 3)
+
+
+async def test_a_tap_passes_nothing_that_the_reader_has_not_taken_yet() -> None:
+    bench, tapped = Bench(), list[str]()
+    bench.accept()
+    await bench.attempt.accepted()
+    bench.attempt.tap = lambda delta: delta.text != "b" and tapped.append(delta.text) is None
+    bench.say("a", 1)
+    assert (await bench.attempt.take()).text == "a"
+    reading = await bench.begin_to_read()
+    bench.say("b", 2)  # refused by the tap
+    bench.say("c", 3)
+    assert (await reading).text == "bc"
+    assert tapped == []
+
+
+async def test_what_a_tap_raises_is_no_business_of_whoever_reads_the_engine() -> None:
+    def broken(_: TokenDelta) -> bool:
+        message = "no JSON"
+        raise ValueError(message)
+
+    bench = Bench()
+    bench.accept()
+    await bench.attempt.accepted()
+    bench.attempt.tap = broken
+    reading = await bench.begin_to_read()
+    bench.say("a", 1)
+    assert (await reading).text == "a"
+
+
+async def test_a_tap_is_not_asked_for_a_reader_that_has_left() -> None:
+    bench, tapped = Bench(), list[str]()
+    bench.accept()
+    await bench.attempt.accepted()
+    bench.attempt.tap = lambda delta: tapped.append(delta.text) is None
+    reading = await bench.begin_to_read()
+    reading.cancel()
+    bench.say("a", 1)
+    assert (await bench.attempt.take()).text == "a"
+    assert tapped == []

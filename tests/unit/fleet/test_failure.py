@@ -83,7 +83,7 @@ def test_a_line_that_may_quote_a_request_is_not_repeated_once_requests_run(line:
     assert "secret" in failed(70, line, loading=True).sentence
 
 
-@pytest.mark.parametrize("line", [METAL, METAL_TIMEOUT, *CPP, "MemoryError in the text thread"])
+@pytest.mark.parametrize("line", [METAL, METAL_TIMEOUT, *CPP, "MemoryError in the prompt thread"])
 def test_a_line_of_a_known_make_is_repeated(line: str) -> None:
     assert failed(-signal.SIGABRT, line, "secret").sentence.endswith(line)
 

@@ -131,6 +131,15 @@ def test_a_file_more_or_less_makes_another_variant(model: Path) -> None:
     assert read(model).digest != before
 
 
+def test_the_tokenizers_files_have_a_digest_of_their_own(model: Path) -> None:
+    before = read(model).engine
+    (model / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-1] + b"\x02")
+    weights = read(model).engine
+    assert (weights.tokenizer_digest, weights.digest != before.digest) == (before.tokenizer_digest, True)
+    (model / "tokenizer.json").write_text('{"another": 1}')
+    assert read(model).engine.tokenizer_digest != before.tokenizer_digest
+
+
 def test_a_readme_makes_no_other_variant(model: Path) -> None:
     before = read(model).digest
     (model / "README.md").write_text("nice")

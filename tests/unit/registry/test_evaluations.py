@@ -35,6 +35,21 @@ async def test_the_last_recorded_comes_first(registry: Registry) -> None:
     assert [summary.id for summary in await registry.evaluations()] == ["a", "c", "b"]
 
 
+async def test_the_last_of_each_model_and_suite_is_found(registry: Registry) -> None:
+    for evaluation_id, model, suite in (
+        ("1", "tutor", "smoke"),
+        ("2", "tutor", "large"),
+        ("3", "tutor", "smoke"),
+        ("4", "other", "smoke"),
+        ("5", "tutor", "large"),
+    ):
+        told = judged(evaluation_id)
+        of_suite = msgspec.structs.replace(told.suite, name=suite)
+        await registry.add_evaluation(msgspec.structs.replace(told, model=model, suite=of_suite))
+    assert [evaluation.id for evaluation in await registry.last_evaluations(limit=9)] == ["3", "4", "5"]
+    assert [evaluation.id for evaluation in await registry.last_evaluations(limit=2)] == ["4", "5"]
+
+
 async def test_an_id_is_taken_once(registry: Registry) -> None:
     await registry.add_evaluation(judged("one"))
     other = msgspec.structs.replace(judged("one"), seed=7)

@@ -3,6 +3,8 @@
 import re
 
 import msgspec
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as text_string_to_openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from canary.judge import judge
@@ -17,8 +19,10 @@ from gateway.contracts.admin import (
 from gateway.contracts.deployments import Promotion, PromotionKind, PromotionOutcome
 from gateway.contracts.evaluations import Metric, Role
 from gateway.contracts.scheduling import RefusalReason, SchedulingClass
+from gateway.contracts.status import MemoryStatus
 from gateway.contracts.suites import SEED_CRITERIA
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.requests import CancelStage
 from gateway.wire import Step
 from tests.support.evaluations import make_evaluation
 
@@ -31,6 +35,10 @@ PROMOTION = Promotion(
     from_variant="a" * 64,
     to_variant="b" * 64,
     revision=2,
+)
+
+BUDGET = MemoryStatus(
+    limit_bytes=100, reserve_bytes=10, planned_bytes=50, used_bytes=40, available_bytes=30, near_limit=False
 )
 
 
@@ -46,7 +54,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def serving() -> Metrics:
     metrics = Metrics()
-    metrics.incumbent_changed(model="tutor", variant="tutor-5bit", digest="a" * 64)
+    metrics.deployments.incumbent_changed(model="tutor", variant="tutor-5bit", digest="a" * 64)
     return metrics
 
 
@@ -74,34 +82,34 @@ def engine(state: EngineState = EngineState.READY, load_time_s: float | None = 2
 
 def test_a_request_is_counted_with_its_durations_and_tokens() -> None:
     metrics = serving()
-    metrics.request_finished(
+    metrics.requests.finished(
         model="tutor",
         role=Role.INCUMBENT,
         status=200,
         duration_s=1.5,
         time_to_first_token_s=0.5,
-        prompt_tokens=7,
-        completion_tokens=3,
     )
+    metrics.requests.tokens_counted(model="tutor", role=Role.INCUMBENT, prompt=7, cached=4, completion=3)
     found = samples(metrics)
     assert found["gateway_requests_total{model=tutor,role=incumbent,status=200}"] == 1
     assert found["gateway_request_duration_seconds_sum{model=tutor,role=incumbent}"] == 1.5
     assert found["gateway_time_to_first_token_seconds_sum{model=tutor,role=incumbent}"] == 0.5
     assert found["gateway_tokens_total{model=tutor,role=incumbent,type=prompt}"] == 7
+    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=cached}"] == 4
     assert found["gateway_tokens_total{model=tutor,role=incumbent,type=completion}"] == 3
 
 
 def test_a_request_without_a_token_has_no_time_to_the_first() -> None:
     metrics = serving()
-    metrics.request_finished(model="tutor", role=Role.INCUMBENT, status=429, duration_s=0.1)
+    metrics.requests.finished(model="tutor", role=Role.INCUMBENT, status=429, duration_s=0.1)
     assert not [name for name in samples(metrics) if name.startswith("gateway_time_to_first_token_seconds_count{")]
 
 
 def test_names_that_clients_make_up_share_one_series() -> None:
     metrics = serving()
     for number in range(100):
-        metrics.request_finished(model=f"model-{number}", role=None, status=404, duration_s=0.01)
-    metrics.request_finished(model=None, role=None, status=404, duration_s=0.01)
+        metrics.requests.finished(model=f"model-{number}", role=None, status=404, duration_s=0.01)
+    metrics.requests.finished(model=None, role=None, status=404, duration_s=0.01)
     counted = {name: value for name, value in samples(metrics).items() if name.startswith("gateway_requests_total")}
     assert counted == {"gateway_requests_total{model=other,role=none,status=404}": 101}
 
@@ -112,7 +120,7 @@ def test_suites_that_clients_make_up_end_in_one_series() -> None:
     judged = msgspec.structs.replace(bare, judgements=judge(bare))
     for number in range(100):
         suite = msgspec.structs.replace(judged.suite, name=f"suite-{number}")
-        metrics.evaluation_recorded(msgspec.structs.replace(judged, suite=suite))
+        metrics.evaluations.recorded(msgspec.structs.replace(judged, suite=suite))
     suites = {match[1] for name in samples(metrics) if (match := re.search(r"suite=([^,}]+)", name))}
     assert "other" in suites
     assert len(suites) == 33
@@ -120,7 +128,7 @@ def test_suites_that_clients_make_up_end_in_one_series() -> None:
 
 def test_long_prompts_have_buckets() -> None:
     metrics = serving()
-    metrics.request_finished(
+    metrics.requests.finished(
         model="tutor", role=Role.INCUMBENT, status=200, duration_s=60.0, time_to_first_token_s=30.0
     )
     found = samples(metrics)
@@ -131,10 +139,10 @@ def test_long_prompts_have_buckets() -> None:
 
 def test_a_digest_stands_on_the_incumbent_alone_and_ends_with_it() -> None:
     metrics = serving()
-    metrics.incumbent_changed(model="tutor", variant="tutor-4bit", digest="b" * 64)
-    metrics.incumbent_changed(model="other", variant="tutor-4bit", digest="b" * 64)
-    metrics.promotion_finished(PROMOTION)
-    metrics.engines_observed([(Role.INCUMBENT, engine())])
+    metrics.deployments.incumbent_changed(model="tutor", variant="tutor-4bit", digest="b" * 64)
+    metrics.deployments.incumbent_changed(model="other", variant="tutor-4bit", digest="b" * 64)
+    metrics.deployments.promotion_finished(PROMOTION)
+    metrics.engines.observed([(Role.INCUMBENT, engine())])
     with_digest = {name: value for name, value in samples(metrics).items() if re.search("[0-9a-f]{12}|digest", name)}
     assert with_digest == {
         f"gateway_incumbent_info{{digest={'b' * 64},model={model},variant=tutor-4bit}}": 1
@@ -144,7 +152,7 @@ def test_a_digest_stands_on_the_incumbent_alone_and_ends_with_it() -> None:
 
 def test_engines_of_one_role_are_added_up() -> None:
     metrics = serving()
-    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, engine(load_time_s=3.0))])
+    metrics.engines.observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, engine(load_time_s=3.0))])
     found = samples(metrics)
     kinds = {"active": 20, "cache": 40, "peak": 60, "footprint": 80, "predicted": 10}
     for kind, size_bytes in kinds.items():
@@ -155,21 +163,81 @@ def test_engines_of_one_role_are_added_up() -> None:
 
 def test_an_incumbent_that_is_not_ready_is_down_and_a_candidate_that_is_gone_is_gone() -> None:
     metrics = serving()
-    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.CANDIDATE, engine())])
+    metrics.engines.observed([(Role.INCUMBENT, engine()), (Role.CANDIDATE, engine())])
     assert samples(metrics)["gateway_engine_up{role=candidate}"] == 1
     restarting = engine(EngineState.RESTARTING, load_time_s=None)
-    metrics.engines_observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, restarting)])
+    metrics.engines.observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, restarting)])
     found = samples(metrics)
     assert found["gateway_engine_up{role=incumbent}"] == 0
     assert not [name for name in found if "role=candidate" in name]
-    metrics.engines_observed([])
+    metrics.engines.observed([])
     assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
+
+
+def test_an_answers_tokens_are_timed() -> None:
+    metrics = serving()
+    times = metrics.requests.token_times(model="tutor", role=Role.INCUMBENT)
+    for tokens in (1, 2, 2, 4):
+        times.came(tokens)
+    times.ended()
+    found = samples(metrics)
+    assert found["gateway_inter_token_seconds_count{model=tutor,role=incumbent}"] == 2
+    assert found["gateway_inter_token_seconds_bucket{le=+Inf,model=tutor,role=incumbent}"] == 2
+    assert found["gateway_time_per_output_token_seconds_count{model=tutor,role=incumbent}"] == 1
+
+
+def test_a_client_that_left_is_counted_by_how_far_its_request_was() -> None:
+    metrics = serving()
+    for stage in (CancelStage.QUEUED, CancelStage.DECODE, CancelStage.DECODE):
+        metrics.requests.cancelled(stage)
+    found = samples(metrics)
+    assert found["gateway_requests_cancelled_total{stage=queued}"] == 1
+    assert found["gateway_requests_cancelled_total{stage=decode}"] == 2
+
+
+def exemplars(metrics: Metrics) -> set[str]:
+    body, content_type = metrics.render(openmetrics=True)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    return {
+        sample.exemplar.labels["request_id"]
+        for family in text_string_to_openmetrics_families(body.decode())
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+
+
+@pytest.mark.parametrize("request_id", ["b1c2", "trace:01-ab.c_d", "x" * 118])
+def test_a_request_is_found_by_its_exemplar(request_id: str) -> None:
+    metrics = serving()
+    metrics.requests.finished(
+        model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5
+    )
+    assert exemplars(metrics) == {request_id}
+    assert request_id not in metrics.render()[0].decode()
+
+
+@pytest.mark.parametrize("request_id", ["x" * 119, 'a"b', "a\\nb", "a b", "{}", "user@example.com", ""])
+def test_an_id_that_is_long_or_odd_is_no_exemplar(request_id: str) -> None:
+    metrics = serving()
+    metrics.requests.finished(
+        model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5
+    )
+    assert exemplars(metrics) == set()
+    assert samples(metrics)["gateway_request_duration_seconds_count{model=tutor,role=incumbent}"] == 1
+
+
+def test_a_failure_that_is_followed_by_a_restart_counts_as_one() -> None:
+    metrics = serving()
+    metrics.engines.failed(role=Role.CANDIDATE, reason=FailureReason.START_FAILED, restarts=False)
+    metrics.engines.failed(role=Role.INCUMBENT, reason=FailureReason.KILLED, restarts=True)
+    found = {name: value for name, value in samples(metrics).items() if name.startswith("gateway_engine_restarts")}
+    assert found == {"gateway_engine_restarts_total{role=incumbent}": 1}
 
 
 def test_failures_are_counted_by_their_reason() -> None:
     metrics = serving()
     for reason in FailureReason:
-        metrics.engine_failed(role=Role.INCUMBENT, reason=reason)
+        metrics.engines.failed(role=Role.INCUMBENT, reason=reason, restarts=False)
     counted = {name for name in samples(metrics) if name.startswith("gateway_engine_failures_total")}
     assert counted == {
         f"gateway_engine_failures_total{{reason={reason},role=incumbent}}"
@@ -181,7 +249,7 @@ def test_an_open_breaker_of_any_engine_of_a_role_shows() -> None:
     metrics = serving()
     resting = msgspec.structs.replace(engine(EngineState.RESTARTING), breaker=BreakerState.OPEN)
     for views, shown in (([engine(), resting], 1), ([engine()], 0)):
-        metrics.engines_observed((Role.INCUMBENT, view) for view in views)
+        metrics.engines.observed((Role.INCUMBENT, view) for view in views)
         assert samples(metrics)["gateway_engine_breaker_open{role=incumbent}"] == shown
 
 
@@ -189,7 +257,7 @@ def test_an_evaluation_is_counted_by_outcome_with_its_accuracies() -> None:
     metrics = serving()
     criteria = [criterion for criterion in SEED_CRITERIA if criterion.metric is Metric.ACCURACY]
     bare = make_evaluation({"a": [1.0] * 12, "b": [0.0] * 6 + [1.0] * 6}, criteria=criteria)
-    metrics.evaluation_recorded(msgspec.structs.replace(bare, judgements=judge(bare)))
+    metrics.evaluations.recorded(msgspec.structs.replace(bare, judgements=judge(bare)))
     found = samples(metrics)
     assert found["canary_evaluations_total{model=tutor,outcome=failed,suite=smoke}"] == 1
     assert found["canary_accuracy_ratio{model=tutor,role=candidate,suite=smoke}"] == 0.5
@@ -198,8 +266,8 @@ def test_an_evaluation_is_counted_by_outcome_with_its_accuracies() -> None:
 
 def test_promotions_and_the_queue_are_shown() -> None:
     metrics = serving()
-    metrics.promotion_finished(PROMOTION)
-    metrics.requests_changed(running=3, queued={SchedulingClass.BATCH: 2, SchedulingClass.EVALUATION: 0})
+    metrics.deployments.promotion_finished(PROMOTION)
+    metrics.queue.observed(running=3, queued={SchedulingClass.BATCH: 2, SchedulingClass.EVALUATION: 0})
     found = samples(metrics)
     assert found["gateway_promotions_total{kind=promote,model=tutor,outcome=done}"] == 1
     assert found["gateway_requests_running{}"] == 3
@@ -208,9 +276,9 @@ def test_promotions_and_the_queue_are_shown() -> None:
 
 def test_waits_and_refusals_are_shown_by_class() -> None:
     metrics = serving()
-    metrics.request_admitted(SchedulingClass.BATCH, wait_s=3.0)
-    metrics.request_refused(SchedulingClass.BATCH, RefusalReason.QUEUE_FULL)
-    metrics.request_refused(SchedulingClass.EVALUATION, RefusalReason.MEMORY)
+    metrics.queue.admitted(SchedulingClass.BATCH, wait_s=3.0)
+    metrics.queue.refused(SchedulingClass.BATCH, RefusalReason.QUEUE_FULL)
+    metrics.queue.refused(SchedulingClass.EVALUATION, RefusalReason.MEMORY)
     found = samples(metrics)
     assert found["gateway_queue_wait_seconds_sum{class=batch}"] == 3.0
     assert found["gateway_requests_refused_total{class=batch,reason=queue_full}"] == 1
@@ -219,17 +287,20 @@ def test_waits_and_refusals_are_shown_by_class() -> None:
 
 def test_an_incumbent_that_is_loaded_on_demand_is_up() -> None:
     metrics = serving()
-    metrics.engines_observed([], on_demand=True)
+    metrics.engines.observed([], on_demand=True)
     assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 1
-    metrics.engines_observed([(Role.INCUMBENT, engine(EngineState.RESTARTING))], on_demand=True)
+    metrics.engines.observed([(Role.INCUMBENT, engine(EngineState.RESTARTING))], on_demand=True)
     assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
 
 
 def test_memory_near_the_limit_is_shown_while_it_is() -> None:
     metrics = serving()
-    metrics.memory_observed(near_limit=True)
-    assert samples(metrics)["gateway_memory_near_limit{}"] == 1
-    metrics.memory_observed(near_limit=False)
+    metrics.engines.memory_observed(msgspec.structs.replace(BUDGET, near_limit=True))
+    found = samples(metrics)
+    assert found["gateway_memory_near_limit{}"] == 1
+    for kind, size_bytes in {"limit": 100, "reserve": 10, "planned": 50, "used": 40, "available": 30}.items():
+        assert found[f"gateway_memory_budget_bytes{{kind={kind}}}"] == size_bytes
+    metrics.engines.memory_observed(BUDGET)
     assert samples(metrics)["gateway_memory_near_limit{}"] == 0
 
 
@@ -243,9 +314,9 @@ def test_an_engines_counts_are_added_up_as_they_grow_and_across_its_processes() 
         memory=EngineMemory(),
         prefix_cache=PrefixCacheCounts(hits=2, misses=1, hit_tokens=50),
     )
-    metrics.engine_stepped(step, before=PrefixCacheCounts())
-    metrics.engine_stepped(step, before=step.prefix_cache)
-    metrics.engine_stepped(step, before=PrefixCacheCounts(hits=9, misses=9, hit_tokens=9))  # it counts anew
+    metrics.engines.stepped(step, before=PrefixCacheCounts())
+    metrics.engines.stepped(step, before=step.prefix_cache)
+    metrics.engines.stepped(step, before=PrefixCacheCounts(hits=9, misses=9, hit_tokens=9))  # it counts anew
     found = samples(metrics)
     assert found["gateway_prefix_cache_requests_total{result=hit}"] == 4
     assert found["gateway_prefix_cache_requests_total{result=miss}"] == 2
@@ -259,19 +330,19 @@ def test_a_runner_that_was_replaced_after_an_error_counts_from_0_again() -> None
     metrics = serving()
     for hits, before in ((3, 0), (1, 3)):
         step = Step(deltas=(), rows=1, memory=EngineMemory(), prefix_cache=PrefixCacheCounts(hits=hits))
-        metrics.engine_stepped(step, before=PrefixCacheCounts(hits=before))
+        metrics.engines.stepped(step, before=PrefixCacheCounts(hits=before))
     assert samples(metrics)["gateway_prefix_cache_requests_total{result=hit}"] == 4
 
 
 def test_two_gateways_in_one_process_do_not_meet() -> None:
     one, other = serving(), serving()
-    one.request_finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    one.requests.finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
     assert not [name for name in samples(other) if name.startswith("gateway_requests_total")]
 
 
 def test_the_exposition_names_its_type_and_no_second_series_of_births() -> None:
     metrics = serving()
-    metrics.request_finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    metrics.requests.finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
     body, content_type = metrics.render()
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert b"_created" not in body
