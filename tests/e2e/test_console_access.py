@@ -83,9 +83,12 @@ def test_whoever_is_not_signed_in_is_sent_to_do_so_and_then_back(http: httpx.Cli
     assert http.get("/console/overview", headers={"hx-request": "true"}).headers["hx-redirect"] == "/sign-in"
     looked_up = http.get("/requests?find=a%26b", headers=PAGE).headers["location"]
     assert 'name="next" value="/requests?find=a%26b"' in http.get(looked_up).text
-    assert http.post("/sign-in", data={"key": "secret-admin", "next": "/requests?find=a%26b"}, headers=OWN).headers[
-        "location"
-    ] == "/requests?find=a%26b"
+    assert (
+        http.post("/sign-in", data={"key": "secret-admin", "next": "/requests?find=a%26b"}, headers=OWN).headers[
+            "location"
+        ]
+        == "/requests?find=a%26b"
+    )
 
 
 def test_a_program_without_a_key_is_told_so_in_json_and_one_with_a_key_where_to_go(http: httpx.Client) -> None:

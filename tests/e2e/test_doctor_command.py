@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import main
 from tests.conftest import require_program
+from tests.support.in_process import called
 from tests.support.programs import RunningGateway, gateway_serving, run, wait_until
 from tests.support.prometheus import prometheus_scraping
 from tests.support.scripted_model import write_scripted_model
@@ -73,9 +75,10 @@ def test_a_failure_is_exit_status_1_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text("[server]\nport = 99999\n")
-    found = examined(tmp_path, "--config", "gateway.toml", status=1)
-    assert list(found) == ["settings"]
-    assert "server.port" in found["settings"]["detail"]
+    code, said = called(main, "doctor", "--config", "gateway.toml", "--format", "json", cwd=tmp_path)
+    (finding,) = json.loads(said)["findings"]
+    assert (code, finding["check"], "server.port" in finding["detail"]) == (1, "settings", True)
+    assert finding["remedy"]
 
 
 def test_deep_runs_engines_of_the_model_that_is_named_and_writes_what_it_saw(tmp_path: Path) -> None:
@@ -107,5 +110,10 @@ def test_deep_fails_where_a_check_does(tmp_path: Path) -> None:
 
 
 def test_a_report_is_of_deep_only(tmp_path: Path) -> None:
-    ended = run("gateway", "doctor", "--report", "x.md", cwd=tmp_path)
-    assert (ended.returncode, "--report is of --deep" in ended.stderr) == (2, True)
+    code, said = called(main, "doctor", "--report", "x.md", cwd=tmp_path)
+    assert (code, "--report is of --deep" in said) == (2, True)
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_the_checks(tmp_path: Path) -> None:
+    code, said = called(main, "doctor", "--deep", "--report", "none/x.md", cwd=tmp_path)
+    assert (code, "name another with --report" in said) == (1, True)

@@ -120,9 +120,10 @@ def test_an_answers_tokens_are_timed_however_it_is_sent(http: httpx.Client, serv
     after = scrape(served.url)
     count, total_s = (after[gaps.format(of)] - before.get(gaps.format(of), 0) for of in ("count", "sum"))
     assert 1 < count <= 86
-    assert total_s >= 85 * 0.02
+    assert total_s >= 43 * 0.02  # a busy engine's first message may bring many of the 87 tokens
     assert after[means.format("count")] - before.get(means.format("count"), 0) == 1
-    assert after[means.format("sum")] - before.get(means.format("sum"), 0) == pytest.approx(total_s / 86, rel=0.05)
+    mean_s = after[means.format("sum")] - before.get(means.format("sum"), 0)
+    assert total_s / 87 <= mean_s <= total_s / count * 1.001
 
 
 def test_a_client_that_leaves_is_counted_by_how_far_its_request_was(http: httpx.Client, served: Served) -> None:

@@ -48,6 +48,7 @@ def test_what_clients_make_up_adds_no_series(served: Served) -> None:
     record_made_up(served, recording, range(20))
     before = scrape(served.url).keys()
     assert any("suite=other" in name and "criterion=other" in name for name in before)
+    assert not [name for name in before if "model=made-up" in name]
     attack(served, range(20, 20 + NAMES))
     record_made_up(served, recording, range(20, 20 + RECORDED))
     assert scrape(served.url).keys() == before

@@ -12,7 +12,7 @@ import structlog
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.settings import Settings
-from tests.support.browser import chromium, overflows, serious_violations, visiting
+from tests.support.browser import chromium, overflows_on_a_phone, serious_violations, visiting
 from tests.support.programs import wait_until
 from tests.support.scripted_model import write_scripted_model
 from tests.support.served import Served, held_rows, serving
@@ -102,7 +102,9 @@ def test_the_words_in_which_the_answers_differ_are_marked(browser: Browser, serv
     with _playground(browser, served) as page:
         _ask(page, "What is the capital?")
         expect(page.locator("mark")).to_have_text(["Paris", "Seine", "Lyon", "Rhône"])
-        expect(page.locator("#difference")).to_contain_text("Words in common: 9. Only the incumbent's: 2. Only the candidate's: 2.")
+        expect(page.locator("#difference")).to_contain_text(
+            "Words in common: 9. Only the incumbent's: 2. Only the candidate's: 2."
+        )
         page.get_by_label("Mark them").uncheck()
         expect(page.locator("mark")).to_have_count(0)
         expect(_answers(page).first).to_have_text("The capital is Paris, which lies on the Seine.")
@@ -272,11 +274,17 @@ def test_another_model_has_another_incumbent_and_its_address(browser: Browser, s
         assert "model=capitals-4bit" in page.url
 
 
-@pytest.mark.parametrize(("theme", "phone"), [("light", False), ("dark", False), ("dark", True)])
-def test_nothing_keeps_anybody_from_using_it(browser: Browser, served: Served, theme: str, *, phone: bool) -> None:
-    with _playground(browser, served, theme=theme, phone=phone) as page:
+def test_what_gets_ready_is_looked_at_until_it_is(browser: Browser, served: Served) -> None:
+    with _playground(browser, served) as page:
+        page.evaluate("document.querySelector('.engine').dataset.presence = 'coming'")
+        page.evaluate("document.querySelector('.engine').textContent = 'not so'")
+        expect(page.locator(".engine .state")).to_have_text(["loaded", "loaded"])
+
+
+def test_nothing_keeps_anybody_from_using_it(browser: Browser, served: Served) -> None:
+    with _playground(browser, served) as page:
         page.get_by_text("Settings").click()
         _ask(page, "What is the capital?")
         _ended(page, "Incumbent: ended", "Candidate: ended")
         assert serious_violations(page) == []
-        assert not overflows(page)
+        assert not overflows_on_a_phone(page)

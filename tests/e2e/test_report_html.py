@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from canary import cli
 from canary.errors import ExitCode
 from canary.report.html import document
-from tests.support.browser import PATIENCE_MS, chromium, overflows, serious_violations, visiting
+from tests.support.browser import PATIENCE_MS, chromium, overflows_on_a_phone, serious_violations, visiting
 from tests.support.full_run import full_run
 from tests.support.mini_suite import write_mini_suite
 from tests.support.programs import RunningGateway, gateway_serving, run
@@ -19,10 +20,11 @@ from tests.support.scripted_model import write_scripted_model
 
 HOSTILE = "5 <script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 _OPENED = """() => {
-  document.querySelectorAll("details.case-row").forEach((row, index) => index < 3 || row.remove());
+  const many = ["details.case-row", ".flip", ".chart", "tbody tr", ".identity div"];
+  for (const one of many) document.querySelectorAll(`${one} ~ ${one} ~ ${one}`).forEach((alike) => alike.remove());
   document.querySelectorAll("details").forEach((details) => (details.open = true));
 }"""
-"""All that is folded; of the cases three, which are as the rest."""
+"""All that is folded; of what there is many of two of a place, which are as the rest."""
 MODELS = {
     "incumbent": 'default_text = "4"\nkv_bytes_per_token = 1000\nweights_bytes = 4_000_000',
     "good": 'default_text = "It is 4."\nkv_bytes_per_token = 1000\nweights_bytes = 3_000_000',
@@ -102,16 +104,10 @@ def test_the_command_writes_a_page_whose_hostile_answers_run_nothing(
         assert HOSTILE in page.locator("#flips .answer pre").nth(1).inner_text()
 
 
-def test_a_report_without_out_is_printed(gateway: RunningGateway, evaluation_id: str) -> None:
-    ended = canary(gateway, "report", evaluation_id, "--format", "html")
-    assert ended.stdout.startswith("<!doctype html>")
-    assert ended.stdout.rstrip().endswith("</html>")
-
-
-def test_a_file_that_cannot_be_written_is_a_usage_error(gateway: RunningGateway, evaluation_id: str) -> None:
-    ended = canary(gateway, "report", evaluation_id, "--format", "html", "--out", "missing/report.html")
-    assert ended.returncode == ExitCode.USAGE
-    assert "missing/report.html" in ended.stderr
+def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "missing" / "report.md"
+    assert cli.run(["report", "--recorded", "phase26", "--out", str(out)]) == ExitCode.USAGE
+    assert str(out) in capfd.readouterr().err
 
 
 def test_pictures_have_marks_for_what_was_measured(browser: Browser, file: Path) -> None:
@@ -123,18 +119,12 @@ def test_pictures_have_marks_for_what_was_measured(browser: Browser, file: Path)
         assert page.locator('[data-chart="lines"] svg path').count() > 6
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_in_a_theme_keeps_anybody_from_reading_it(browser: Browser, file: Path, theme: str) -> None:
-    with visiting(browser, file.parent.as_uri(), theme="dark" if theme == "dark" else "light") as page:
+def test_nothing_keeps_anybody_from_reading_it_and_a_phone_scrolls_down_only(browser: Browser, file: Path) -> None:
+    with visiting(browser, file.parent.as_uri()) as page:
         opened(page, file)
         page.evaluate(_OPENED)
         assert serious_violations(page) == []
-
-
-def test_a_phone_scrolls_down_only(browser: Browser, file: Path) -> None:
-    with visiting(browser, file.parent.as_uri(), phone=True) as page:
-        opened(page, file)
-        assert not overflows(page)
+        assert not overflows_on_a_phone(page)
         widths = page.locator(".plot svg").evaluate_all("drawn => drawn.map(svg => svg.getBoundingClientRect().width)")
         assert max(widths) <= 390
 

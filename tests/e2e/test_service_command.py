@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.cli import main
+from tests.support.in_process import called
 from tests.support.programs import PATIENCE_S, environment, run, wait_until
 from tests.support.served import SCRIPTED
 
@@ -43,10 +45,16 @@ def told(home: dict[str, str]) -> list[str]:
 
 
 def service(home: dict[str, str], *arguments: str | Path, status: int = 0) -> str:
-    ended = run("gateway", "service", *arguments, cwd=Path(home["HOME"]), environ=home)
-    assert ended.returncode == status, ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stdout + ended.stderr
+    code, said = called(main, "service", *arguments, cwd=Path(home["HOME"]), environ=home)
+    assert code == status, said
+    return said
+
+
+def refused(home: dict[str, str], *arguments: str | Path, status: int) -> str:
+    """Start what a service runs, which does not serve."""
+    ended = run("gateway", "service", "run", "--port", "0", *arguments, cwd=Path(home["HOME"]), environ=home)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (status, False), ended.stderr
+    return ended.stderr
 
 
 def started(command: list[str], home: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -106,14 +114,12 @@ def test_the_line_of_the_agent_starts_a_gateway_that_logs_to_its_file(home: dict
 def test_what_a_restart_would_not_mend_ends_with_the_status_that_prevents_one(
     manager: str, status: int, home: dict[str, str]
 ) -> None:
-    said = service(home, "run", "--manager", manager, "--port", "0", "--model", "./none", status=status)
+    said = refused(home, "--manager", manager, "--model", "./none", status=status)
     assert "no model directory" in said.splitlines()[-1]
 
 
 def test_an_address_that_is_not_there_yet_is_tried_again(home: dict[str, str]) -> None:
-    said = service(
-        home, "run", "--manager", "launchd", "--host", "192.0.2.1", "--port", "0", "--model", TUTOR, status=1
-    )
+    said = refused(home, "--manager", "launchd", "--model", TUTOR, "--host", "192.0.2.1", status=1)
     assert "Cannot listen on 192.0.2.1:0" in said
 
 

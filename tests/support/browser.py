@@ -6,7 +6,6 @@ and such a module has no asynchronous tests.
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs] - it has none
 from playwright.sync_api import Browser, BrowserContext, Page, Request, ViewportSize, expect, sync_playwright
@@ -17,7 +16,6 @@ PATIENCE_MS = 30_000
 """Long enough for a machine that does a great deal else."""
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
-Theme = Literal["light", "dark"]
 _SERIOUS = frozenset({"serious", "critical"})
 
 
@@ -40,16 +38,12 @@ def visiting(
     url: str,
     *,
     expected: tuple[str, ...] = (),
-    theme: Theme = "light",
-    phone: bool = False,
 ) -> Generator[Page]:
     """Open a page of a browser that knows nothing yet; at the end nothing may have gone wrong on it.
 
     `expected` are parts of what it may say on its console: Chromium reports each answer of 400 and above there.
     """
-    context = browser.new_context(
-        base_url=url, color_scheme=theme, reduced_motion="reduce", viewport=PHONE if phone else DESK
-    )
+    context = browser.new_context(base_url=url, color_scheme="light", reduced_motion="reduce", viewport=DESK)
     complaints = _watch(context, url, expected)
     try:
         page = context.new_page()
@@ -60,20 +54,29 @@ def visiting(
         context.close()
 
 
-def serious_violations(page: Page) -> list[str]:
-    """Return what axe finds that keeps somebody from using the page."""
-    found = Axe().run(page).response["violations"]
+def serious_violations(page: Page, part: str | None = None) -> list[str]:
+    """Return what axe finds that keeps somebody from using the page, or a part of it; in dark, from reading it."""
+    found = _violations(page, part)
+    page.emulate_media(color_scheme="dark")
+    found += _violations(page, part, {"runOnly": ["color-contrast"]})
+    page.emulate_media(color_scheme="light")
+    return found
+
+
+def overflows_on_a_phone(page: Page) -> bool:
+    """Say whether the page itself scrolls sideways where it is as narrow as a phone."""
+    page.set_viewport_size(PHONE)
+    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+
+
+def _violations(page: Page, part: str | None, options: dict[str, object] | None = None) -> list[str]:
+    found = Axe().run(page, context=part, options=options).response["violations"]
     return [
         f"{violation['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for violation in found
         if violation["impact"] in _SERIOUS
         for node in violation["nodes"]
     ]
-
-
-def overflows(page: Page) -> bool:
-    """Say whether the page itself scrolls sideways."""
-    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
 
 def _watch(context: BrowserContext, url: str, expected: tuple[str, ...]) -> list[str]:

@@ -77,8 +77,10 @@ def serving(settings: Settings, models: Sequence[Path], *, keys: KeyRing | None 
     thread.start()
     try:
         server, references = started.result(_START_TIMEOUT_S)
-        yield Served(url=f"http://127.0.0.1:{listener.getsockname()[1]}", references=references)
-        server.should_exit = True
+        try:
+            yield Served(url=f"http://127.0.0.1:{listener.getsockname()[1]}", references=references)
+        finally:
+            server.should_exit = True
     finally:
         thread.join(_STOP_TIMEOUT_S)
         listener.close()

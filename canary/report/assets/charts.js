@@ -8,8 +8,9 @@
     symbol: { domain: systems, range: ["circle", "square", "triangle", "diamond", "star", "wye"] },
   });
   const marginLeft = (width) => Math.max(96, Math.min(190, width * 0.33));
-  // Labels break into as many lines as they need within the margin; a line width is in ems of 12 pixels.
-  const labels = (margin, more) => ({ tickSize: 0, lineHeight: 1.1, lineWidth: (margin - 12) / 12, ...more });
+  // Labels break into as many lines as they need within the margin. A line's width is in ems of 12 pixels as Plot reckons
+  // them, which is less than what a system's own font may take.
+  const labels = (margin, more) => ({ tickSize: 0, lineHeight: 1.1, lineWidth: (margin - 12) / 14, ...more });
   const signed = (value) => (value > 0 ? `+${value}` : `${value}`.replace("-", "\u2212"));
   const within = (row) => row.low !== null && row.high !== null;
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -46,12 +47,39 @@ def body(evaluation: Evaluation) -> str:
 
     Raises canary.judge.InconsistentRecord where the record contradicts itself.
     """
+    return _body(evaluation, view_of(evaluation))
+
+
+def document(evaluation: Evaluation) -> str:
+    """Return the report as one file that needs nothing else: it asks for no network, and its policy allows none."""
     view = view_of(evaluation)
+    scripts = [(_ASSETS / name).read_text() for name in _SCRIPTS]
+    return (
+        _templates()
+        .get_template("document.html.jinja")
+        .render(
+            title=f"{evaluation.model}: {view.headline.decision}",
+            policy=_policy(scripts),
+            style=Markup((_ASSETS / "report.css").read_text()),  # noqa: S704 - a file of this package
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - as above
+            body=Markup(_body(evaluation, view)),  # noqa: S704 - made by a template that escapes
+        )
+    )
+
+
+def data_block(figure: Figure) -> Markup:
+    """Return the figure's data as JSON that cannot end the element it stands in."""
+    encoded = msgspec.json.encode(figure.data).decode()
+    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: _DATA_ESCAPES[found[0]], encoded))  # noqa: S704 - see above
+
+
+def _body(evaluation: Evaluation, view: View) -> str:
     return (
         _templates()
         .get_template("body.html.jinja")
         .render(
             evaluation=evaluation,
+            created=_moment(evaluation.created_at),
             view=view,
             outcomes=tuple(Outcome),
             levels=levels_figure(evaluation, view.entered),
@@ -63,28 +91,6 @@ def body(evaluation: Evaluation) -> str:
             digests=tuple(_digests(view)),
         )
     )
-
-
-def document(evaluation: Evaluation) -> str:
-    """Return the report as one file that needs nothing else: it asks for no network, and its policy allows none."""
-    scripts = [(_ASSETS / name).read_text() for name in _SCRIPTS]
-    return (
-        _templates()
-        .get_template("document.html.jinja")
-        .render(
-            title=f"{evaluation.model}: {view_of(evaluation).headline.decision}",
-            policy=_policy(scripts),
-            style=Markup((_ASSETS / "report.css").read_text()),  # noqa: S704 - a file of this package
-            scripts=[Markup(script) for script in scripts],  # noqa: S704 - as above
-            body=Markup(body(evaluation)),  # noqa: S704 - made by a template that escapes
-        )
-    )
-
-
-def data_block(figure: Figure) -> Markup:
-    """Return the figure's data as JSON that cannot end the element it stands in."""
-    encoded = msgspec.json.encode(figure.data).decode()
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: _DATA_ESCAPES[found[0]], encoded))  # noqa: S704 - see above
 
 
 @functools.cache
@@ -99,6 +105,14 @@ def _templates() -> Environment:
     )
     templates.filters.update(data_block=data_block, cut=cut)
     return templates
+
+
+def _moment(text: str) -> str:
+    """Return a record's time as people read it, and what is no time as it stands."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
 
 
 def _shown(value: object) -> object:

@@ -54,9 +54,10 @@ def answer_lost(request: Request[Any, Any, Any], exception: NotFoundException) -
 def failed(request: Request[Any, Any, Any], error: GatewayError, template: str, **context: object) -> Template:
     """Return a template that says what is wrong, and note that in the request's record."""
     record_of(request.scope).code = error.code
+    status = TABLE[error.code].status
     return Template(
         template,
-        context={"message": error.message, **context},
-        status_code=TABLE[error.code].status,
+        context={"message": error.message, "status": status, **context},
+        status_code=status,
         headers=dict(SECURITY_HEADERS),
     )
