@@ -266,7 +266,7 @@ def test_a_body_in_chunks_without_a_length_has_the_same_limit(http: httpx.Client
     ("method", "path", "status", "code"),
     [
         ("POST", "/v1/embeddings", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/v2/models", 404, "not_found"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
     ],
 )
