@@ -67,10 +67,7 @@ class Answer:
         except RequestError as error:
             raise self._form.named(error) from None
         finally:
-            if self._lasts:
-                usage = self._usage()
-                self._record.completion_tokens = usage.completion_tokens
-                self._record.cached_tokens = usage.prompt_tokens_details.cached_tokens
+            self._note_usage()
 
     async def _send_whole(self, send: Send) -> None:
         async with self._gateway.generate(self._route, self._request) as (route, choices):
@@ -84,6 +81,7 @@ class Answer:
         body = _encoder.encode(self._form.whole(self._head(), self._lasts, self._usage()))
         headers = [*_JSON, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._give_place_back()
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _send_events(self, send: Send) -> None:
@@ -117,8 +115,10 @@ class Answer:
                 # The status is sent; as_gateway_error logs what is not ours.
                 error = self._form.named(as_gateway_error(exception))
                 self._record.code = error.code
+                self._give_place_back()
                 await stream.end(chunks.failed(error))
             else:
+                self._give_place_back()
                 await stream.end(chunks.end(self._usage()))
 
     def _send_now(self, stream: EventStream, chunks: Chunks, delta: TokenDelta) -> bool:
@@ -128,6 +128,17 @@ class Answer:
         stream.send_now(chunks.delta(0, delta))
         self._note(0, delta)
         return True
+
+    def _give_place_back(self) -> None:
+        """Count the request out of its key's limits before its last byte: its client may ask again at once."""
+        self._note_usage()
+        self._record.end_admission()
+
+    def _note_usage(self) -> None:
+        if self._lasts:
+            usage = self._usage()
+            self._record.completion_tokens = usage.completion_tokens
+            self._record.cached_tokens = usage.prompt_tokens_details.cached_tokens
 
     def _answered_by(self, route: Route) -> None:
         """Note which route the request took in the end, which may be another than it was sent on."""

@@ -73,7 +73,7 @@ class RequestRecord:
     limiter: KeyLimiter | None = None
     """Of a generating request whose key has limits."""
     admitted: bool = False
-    """Whether the limiter has counted it in."""
+    """Whether the limiter has counted it in, and not out again."""
     over_limit: LimitKind | None = None
     """What it was refused for."""
     # Of a request that an engine answers, as far as it came.
@@ -97,8 +97,9 @@ class RequestRecord:
         return time.perf_counter() - self.started_s
 
     def end_admission(self) -> None:
-        """Count it out of its key's limits, with what it has taken."""
+        """Count it out of its key's limits, once, with what it has taken."""
         if self.limiter is not None and self.admitted:
+            self.admitted = False
             tokens = (self.prompt_tokens or 0) + (self.completion_tokens or 0)
             self.limiter.end(time.monotonic(), tokens=tokens, duration_s=self.age_s)
 
