@@ -37,7 +37,6 @@ from canary.sweep import (
     to_archive,
 )
 from canary.trial_log import default_log_directory
-from canary.winner import choose_winner
 from canary.workflow import (
     CandidateFate,
     Fate,
@@ -55,6 +54,7 @@ from canary.workflow import (
 from gateway.contracts.builds import BuildView
 from gateway.contracts.deployments import Deployment
 from gateway.contracts.evaluations import Evaluation, Mode, Outcome, worst
+from gateway.contracts.winner import choose_winner
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 PLAIN_WIDTH = 140

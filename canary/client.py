@@ -105,7 +105,6 @@ class GatewayClient:
         self._http = httpx.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(ADMIN_LIMIT_S, connect=CONNECT_LIMIT_S),
             transport=transport,
             trust_env=False,
         )

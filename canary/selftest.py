@@ -16,7 +16,6 @@ from canary.judge import judge, judge_fidelity
 from canary.phases.fidelity import Scorer, measure_fidelity
 from canary.programs.families import GENERATOR_VERSION
 from canary.suite import Suite, load_suite, with_heldout
-from canary.winner import choose_winner
 from canary.workflow import Progress, evaluate, line_up
 from gateway.contracts.admin import VariantView
 from gateway.contracts.builds import BuildKind, BuildRequest, BuildView, Training
@@ -24,6 +23,7 @@ from gateway.contracts.deployments import Deployment
 from gateway.contracts.evaluations import CaseRef, Criterion, Evaluation, Grade, Metric, Outcome, Rule, System, Trial
 from gateway.contracts.heldout import Heldout
 from gateway.contracts.suites import QUICK_MARGIN, Protocol
+from gateway.contracts.winner import choose_winner
 
 GOLDEN_SUITE = "phase26"
 """Whose families the golden programs are drawn from, the same for every self-test."""

@@ -14,11 +14,11 @@ from canary.report.contest import DEQUANTISED
 from canary.report.quantities import NOT_MEASURED, gib, level, seconds
 from canary.report.systems import Contestant, contestants
 from canary.report.table import Table
-from canary.winner import choose_winner
 from canary.workflow import register
 from gateway.contracts.admin import VariantView
 from gateway.contracts.builds import Bits, BuildKind, BuildRequest, BuildView, GroupSize
 from gateway.contracts.evaluations import Evaluation, Metric, Outcome
+from gateway.contracts.winner import choose_winner
 
 WIDTHS: tuple[int, ...] = get_args(Bits)
 GROUP_SIZES: tuple[int, ...] = get_args(GroupSize)

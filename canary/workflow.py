@@ -26,13 +26,13 @@ from canary.runner import Pace, PlannedTrial, Trier, plan_trials, run_trials, tr
 from canary.stage import InTurn, Lineup, Stage, set_stage
 from canary.suite import Suite, with_heldout
 from canary.trial_log import TrialLog
-from canary.winner import choose_winner
 from gateway.contracts.admin import EngineView, PromotionRequest, VariantView
 from gateway.contracts.deployments import Deployment, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Evaluation, Judgement, Mode, Outcome, Role, System, Trial
 from gateway.contracts.host import Host, HostRecord
 from gateway.contracts.progress import RunPhase
+from gateway.contracts.winner import choose_winner
 
 _USAGE_CODES = frozenset({ErrorCode.MODEL_UNREADABLE, ErrorCode.VARIANT_NOT_FOUND, ErrorCode.MODEL_NOT_FOUND})
 

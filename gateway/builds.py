@@ -26,7 +26,7 @@ from gateway.contracts.jobs import BuildOrder
 from gateway.contracts.variants import Variant
 from gateway.embedded import embedded_base
 from gateway.errors import GatewayError, InvalidRequest, NotFound, NotReady
-from gateway.fleet.jobs import run_job
+from gateway.fleet.jobs import run_job, unwatched
 from gateway.models import HubRepository, resolve_source, variant_name
 from gateway.models.adapter import FILES, check_adapter
 from gateway.models.digest import DigestCache, content_digest
@@ -237,7 +237,7 @@ class Builds:
 
     async def _model(self, request: BuildRequest) -> Path:
         if request.model is None:
-            return await embedded_base(state_dir=self._state_dir, on_progress=_unwatched)
+            return await embedded_base(state_dir=self._state_dir, on_progress=unwatched)
         try:
             found = await resolve_source(request.model, known=self._known, relative_allowed=False)
         except InvalidRequest as error:
@@ -261,8 +261,8 @@ class Builds:
         """Return the digest of a directory's content. Raises InvalidRequest where a file cannot be read."""
         try:
             if patterns is None:
-                return content_digest(directory, cache=self._digest_cache, on_progress=_unwatched)
-            return content_digest(directory, cache=self._digest_cache, on_progress=_unwatched, patterns=patterns)
+                return content_digest(directory, cache=self._digest_cache, on_progress=unwatched)
+            return content_digest(directory, cache=self._digest_cache, on_progress=unwatched, patterns=patterns)
         except OSError as error:
             raise InvalidRequest(
                 f"{error.filename} cannot be read ({error.strerror}); restore it.", code=ErrorCode.MODEL_UNREADABLE
@@ -350,7 +350,3 @@ def _needed_bytes(order: Order) -> int:
     if order.request.kind is BuildKind.TRAIN:
         return _TRAINING_RATIO * weights_bytes
     return 2 * min(weights_bytes, _SHARD_BYTES)
-
-
-def _unwatched(_share: float, _message: str) -> None:
-    """Progress that nobody looks at."""

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
@@ -35,15 +35,7 @@ class IssuedKeys:
 
     async def load(self) -> None:
         """Put the issued keys beside the configured ones. Raises StartError where they contradict each other."""
-        for issued in await self._registry.keys():
-            same = self._ring.holder_of(issued.secret_digest)
-            if self._ring.find(issued.name) is not None or same is not None:
-                raise StartError(
-                    f"key {same or issued.name} of the configuration and the issued key {issued.name} have the same "
-                    "name or secret: give the one in the configuration another, or revoke the issued one with "
-                    f"`gateway keys revoke {issued.name} --state-dir DIRECTORY`"
-                )
-            self._ring.put(_key(issued))
+        put_issued(self._ring, await self._registry.keys())
 
     def views(self) -> tuple[KeyView, ...]:
         """Return all, by name."""
@@ -103,6 +95,19 @@ class IssuedKeys:
                 code=ErrorCode.KEY_PROTECTED,
             )
         return key
+
+
+def put_issued(ring: KeyRing, keys: Iterable[IssuedKey]) -> None:
+    """Put issued keys beside configured ones. Raises StartError where they contradict each other."""
+    for issued in keys:
+        same = ring.holder_of(issued.secret_digest)
+        if ring.find(issued.name) is not None or same is not None:
+            raise StartError(
+                f"key {same or issued.name} of the configuration and the issued key {issued.name} have the same name or"
+                " secret: give the one in the configuration another, or revoke the issued one with "
+                f"`gateway keys revoke {issued.name} --state-dir DIRECTORY`"
+            )
+        ring.put(_key(issued))
 
 
 def _new_secret() -> str:

@@ -9,13 +9,13 @@ from gateway.status import memory_of
 def render_metrics(gateway: Gateway, *, openmetrics: bool = False) -> tuple[bytes, str]:
     """Return every metric and the content type."""
     metrics, fleet = gateway.metrics, gateway.fleet
-    incumbents = {variant.engine.digest for _, variant in gateway.incumbents()}
+    incumbents = {variant.engine.digest: variant.engine for _, variant in gateway.incumbents()}
     metrics.engines.observed(
         ((Role.INCUMBENT if view.engine_digest in incumbents else Role.CANDIDATE, view) for view in gateway.engines()),
-        on_demand=any(fleet.on_demand(variant.engine) for _, variant in gateway.incumbents()),
+        on_demand=any(map(fleet.on_demand, incumbents.values())),
     )
     metrics.queue.observed(
-        running=sum(engine.line.admission.running_count for engine in fleet.engines),
+        running=fleet.running_count,
         queued={each: fleet.waiting_count(each) for each in SchedulingClass},
     )
     caches = [engine.prefix_cache for engine in fleet.engines]

@@ -44,8 +44,9 @@ from gateway.finished_requests import FinishedRequests
 from gateway.fleet.failure import Failure
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.generation import Generation, Terms
+from gateway.fleet.jobs import unwatched
 from gateway.fleet.line import Claim, Rerouted
-from gateway.fleet.swap import SwapPoint
+from gateway.fleet.swap import SwapPoint, unobserved
 from gateway.issued_keys import IssuedKeys
 from gateway.keys import KeyRing, check_reach
 from gateway.loans import Loans
@@ -81,14 +82,6 @@ _RETRY_AFTER_SHUTDOWN_S = 5.0
 """A supervisor starts it again, and a model is loaded."""
 
 
-def _unwatched(_share: float, _message: str) -> None:
-    """Progress that nobody looks at."""
-
-
-def _unobserved(_point: SwapPoint) -> None:
-    """A swap that nobody looks at."""
-
-
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     detail: str
@@ -106,7 +99,7 @@ class Gateway:
         keys: KeyRing,
         metrics: Metrics,
         environ: Mapping[str, str],
-        at_swap_point: Callable[[SwapPoint], None] = _unobserved,
+        at_swap_point: Callable[[SwapPoint], None] = unobserved,
     ) -> None:
         """`at_swap_point` is called at each point that a swap reaches."""
         self.settings = settings
@@ -330,7 +323,7 @@ class Gateway:
     # --- variants and engines ---
 
     async def register_variant(
-        self, body: RegisterVariant, *, relative_allowed: bool = False, on_progress: OnProgress = _unwatched
+        self, body: RegisterVariant, *, relative_allowed: bool = False, on_progress: OnProgress = unwatched
     ) -> VariantView:
         """Make a Variant of a directory, a registered name or a repository. The same content again changes nothing."""
         found = await resolve_source(body.source, known=self._known, relative_allowed=relative_allowed)

@@ -16,7 +16,7 @@ def status_of(gateway: Gateway) -> StatusView:
         detail=readiness.detail,
         pid=os.getpid(),
         uptime_s=time.monotonic() - gateway.started_s,
-        running=sum(engine.line.admission.running_count for engine in fleet.engines),
+        running=fleet.running_count,
         queued={each.value: fleet.waiting_count(each) for each in SchedulingClass},
         memory=memory_of(fleet),
         deployments=tuple(

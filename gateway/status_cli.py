@@ -21,7 +21,7 @@ _PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 _UNIT_S = (("d", 86400), ("h", 3600), ("min", 60))
 
-_form_option = click.option(
+form_option = click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json"]),
@@ -33,7 +33,7 @@ _form_option = click.option(
 
 @click.command("engines")
 @gateway_option
-@_form_option
+@form_option
 def engines_command(url: str, form: Form) -> None:
     """Show the loaded engines: since when, memory, rows, queue, restarts."""
     body = ask(url, "/admin/engines")
@@ -43,7 +43,7 @@ def engines_command(url: str, form: Form) -> None:
 
 @click.command("status")
 @gateway_option
-@_form_option
+@form_option
 def status_command(url: str, form: Form) -> None:
     """Show what is served, what is loaded, and how full the machine is."""
     body = ask(url, "/admin/status")

@@ -31,12 +31,11 @@ class Watcher:
 
     def _read(self) -> Reading:
         now_s = time.time()
-        engines = list(self._fleet.engines)
         first, later = spreads(self._finished.ended_since(now_s - WINDOW_S))
         return Reading(
             at_s=now_s,
-            decoded_tokens={engine.spec.digest: engine.decoded_tokens for engine in engines},
-            running=sum(engine.line.admission.running_count for engine in engines),
+            decoded_tokens={engine.spec.digest: engine.decoded_tokens for engine in self._fleet.engines},
+            running=self._fleet.running_count,
             queued=sum(self._fleet.waiting_count(each) for each in SchedulingClass),
             used_bytes=self._fleet.memory.used_bytes,
             time_to_first_token=first,

@@ -27,8 +27,10 @@ def read_times(evaluation: Evaluation, candidate: Evidence, incumbent: Evidence)
     What was timed beyond that counts for nothing, like trials beyond the stopping point.
     """
     early = _settled_early(evaluation, candidate, incumbent)
-    if early is not None or evaluation.latency is None:
-        return early or (candidate, incumbent)
+    if early is not None:
+        return early
+    if evaluation.latency is None:
+        return candidate, incumbent
     z = look_z(evaluation.latency.cycles, candidate.blocks or ())
     return msgspec.structs.replace(candidate, times_z=z), msgspec.structs.replace(incumbent, times_z=z)
 

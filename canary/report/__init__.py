@@ -4,7 +4,6 @@ import msgspec
 from rich.console import Console
 
 from canary.report.escaping import json_text
-from canary.report.html import document
 from canary.report.junit import junit_of
 from canary.report.markdown import markdown_of
 from canary.report.terminal import print_view
@@ -19,6 +18,8 @@ def render_terminal(evaluation: Evaluation, console: Console) -> None:
 
 
 def render_html(evaluation: Evaluation) -> str:
+    from canary.report.html import document  # noqa: PLC0415 - brings Jinja, which no other command needs
+
     return document(evaluation)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from canary.report.quantities import NOT_MEASURED, SIZES, amount, difference, interval, level, metric_title
+from canary.report.quantities import SIZES, amount, difference, interval, level, metric_title
 from canary.report.systems import Contestant
 from canary.report.table import Table
 from gateway.contracts.evaluations import (
@@ -32,8 +32,22 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison, with the criterion that limits its difference where there is one."""
 
     title: str
+    """`Accuracy: Sums`."""
+    name: str
+    """The same among rows of one metric: `Sums`."""
     comparison: Comparison
+    difference: float
     limit: CriterionResult | None
+
+    @property
+    def change(self) -> str:
+        return difference(self.difference, self.comparison.metric)
+
+    @property
+    def interval(self) -> str:
+        """95 %, or empty."""
+        found = self.comparison
+        return interval(found.difference_low, found.difference_high, found.metric, signed=True)
 
 
 class KeyFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +74,13 @@ def compared(evaluation: Evaluation, judgement: Judgement) -> tuple[Compared, ..
     return tuple(
         Compared(
             title=_title(evaluation, comparison),
+            name=_name(evaluation, comparison),
             comparison=comparison,
+            difference=found,
             limit=limits.get((comparison.metric, comparison.category)),
         )
         for comparison in judgement.comparisons
-        if comparison.difference is not None and not _is_told_elsewhere(evaluation, comparison)
+        if (found := comparison.difference) is not None and not _is_told_elsewhere(evaluation, comparison)
     )
 
 
@@ -79,37 +95,41 @@ def key_figures(evaluation: Evaluation, judgement: Judgement) -> tuple[KeyFigure
             title=each.title,
             candidate=_short_level(each.comparison.candidate, each.comparison.metric),
             incumbent=_short_level(each.comparison.incumbent, each.comparison.metric),
-            change=difference(each.comparison.difference or 0.0, each.comparison.metric),
-            interval=interval(
-                each.comparison.difference_low,
-                each.comparison.difference_high,
-                each.comparison.metric,
-                signed=True,
-            ),
+            change=each.change,
+            interval=each.interval,
         )
         for metric in _KEY_METRICS
         if (each := overall.get(metric)) is not None and (are_times or not metric.is_time)
     )
 
 
-def difference_tables(evaluation: Evaluation, candidates: Sequence[Contestant]) -> Iterator[Table]:
+def difference_tables(evaluation: Evaluation, candidates: Sequence[Contestant]) -> Iterator[Table | None]:
+    """Yield one a candidate, None for one that has no pair."""
     for candidate, judgement in zip(candidates, evaluation.judgements, strict=True):
         rows = tuple(_row(each) for each in compared(evaluation, judgement))
-        if rows:
-            yield Table(
+        yield (
+            Table(
                 title=f"Difference from the incumbent: {candidate.label}",
                 header=("Figure", "Incumbent", "Candidate", "Difference", "95% interval", "May lose"),
                 rows=rows,
                 notes=("Candidate minus incumbent, over the pairs. Intervals take cases as independent.",),
             )
+            if rows
+            else None
+        )
 
 
 def _title(evaluation: Evaluation, comparison: Comparison) -> str:
-    title = metric_title(comparison.metric)
+    name = _name(evaluation, comparison)
     if comparison.metric is Metric.ACCURACY:
-        category = comparison.category
-        return "Accuracy, overall" if category is None else f"{title}: {evaluation.suite.categories[category]}"
-    return title
+        return "Accuracy, overall" if comparison.category is None else f"Accuracy: {name}"
+    return name
+
+
+def _name(evaluation: Evaluation, comparison: Comparison) -> str:
+    if comparison.metric is Metric.ACCURACY:
+        return "Overall" if comparison.category is None else evaluation.suite.categories[comparison.category]
+    return metric_title(comparison.metric)
 
 
 def _is_told_elsewhere(evaluation: Evaluation, comparison: Comparison) -> bool:
@@ -129,7 +149,7 @@ def _row(each: Compared) -> tuple[str, ...]:
         each.title,
         level(comparison.incumbent, metric),
         level(comparison.candidate, metric),
-        NOT_MEASURED if comparison.difference is None else difference(comparison.difference, metric),
-        interval(comparison.difference_low, comparison.difference_high, metric, signed=True),
+        each.change,
+        each.interval,
         "" if each.limit is None else amount(each.limit.criterion.bound, each.limit.criterion).removeprefix("+"),
     )

@@ -24,10 +24,7 @@ def visible(text: str) -> str:
 
 def shortened(text: str) -> str:
     """Return `visible` text of at most MAX_CHARACTERS of the original, saying how many are left out."""
-    left_out = len(text) - MAX_CHARACTERS
-    if left_out <= 0:
-        return visible(text)
-    return f"{visible(text[:MAX_CHARACTERS])}... ({left_out} more characters)"
+    return visible(cut(text, MAX_CHARACTERS))
 
 
 def multiline(text: str) -> str:
@@ -35,10 +32,10 @@ def multiline(text: str) -> str:
     return "".join(_spell(char) if _is_hidden(char) and char not in "\n\t" else char for char in text)
 
 
-def cut(text: str) -> str:
-    """Return at most MAX_PAGE_CHARACTERS of a text, saying how many are left out."""
-    left_out = len(text) - MAX_PAGE_CHARACTERS
-    return text if left_out <= 0 else f"{text[:MAX_PAGE_CHARACTERS]}... ({left_out} more characters)"
+def cut(text: str, most: int = MAX_PAGE_CHARACTERS) -> str:
+    """Return at most so many characters of a text, saying how many are left out."""
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[:most]}... ({left_out} more characters)"
 
 
 def markdown_text(text: str) -> str:

@@ -8,7 +8,7 @@ from canary.judge import memory_figure
 from canary.report.differences import Compared, compared
 from canary.report.flips import FlippedCases
 from canary.report.latency import time_ratios
-from canary.report.quantities import amount, difference, gib, interval, level, percent, seconds
+from canary.report.quantities import amount, gib, level, percent, seconds
 from canary.report.systems import Contestant
 from gateway.contracts.evaluations import Evaluation, Judgement, Metric, Outcome, System
 
@@ -50,24 +50,17 @@ def _accuracy(evaluation: Evaluation, judgement: Judgement) -> Iterator[str]:
     for each in of_grades:
         if each.comparison.category is None:
             yield f"{each.title}: {_against(each)}."
-    losses = [each for each in of_grades if each.comparison.category is not None and _loss(each) > 0]
+    losses = [each for each in of_grades if each.comparison.category is not None and each.difference < 0]
     if losses:
-        worst = max(losses, key=_loss)
-        yield f"It loses most in one category, {worst.title.partition(': ')[2]}: {_against(worst)}."
+        worst = min(losses, key=lambda each: each.difference)
+        yield f"It loses most in one category, {worst.name}: {_against(worst)}."
 
 
 def _against(each: Compared) -> str:
     comparison, metric = each.comparison, each.comparison.metric
-    spread = interval(comparison.difference_low, comparison.difference_high, metric, signed=True)
-    change = "" if comparison.difference is None else f", {difference(comparison.difference, metric)}"
-    return (
-        f"{level(comparison.candidate, metric)} against {level(comparison.incumbent, metric)}{change}"
-        f"{f' (95% interval {spread})' if spread else ''}"
-    )
-
-
-def _loss(each: Compared) -> float:
-    return -(each.comparison.difference or 0.0)
+    spread = f" (95% interval {each.interval})" if each.interval else ""
+    levels = f"{level(comparison.candidate, metric)} against {level(comparison.incumbent, metric)}"
+    return f"{levels}, {each.change}{spread}"
 
 
 def _flips(flipped: FlippedCases) -> Iterator[str]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from canary.report.systems import Contestant
-from canary.winner import choose_winner
 from gateway.contracts.evaluations import Evaluation, Judgement, Outcome
+from gateway.contracts.winner import choose_winner
 
 
 class Headline(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,11 @@ class TimeRatio(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int
 
 
+def time_title(metric: Metric, concurrency: int) -> str:
+    """Return `End to end, 4 at a time`."""
+    return f"{TIMES[metric]}, {'one' if concurrency == 1 else concurrency} at a time"
+
+
 def blocks_of(evaluation: Evaluation, position: int) -> tuple[LatencyBlock, ...]:
     """Return the blocks in which a system was timed; none where times were not measured apart."""
     record = evaluation.latency
@@ -38,8 +43,10 @@ def blocks_of(evaluation: Evaluation, position: int) -> tuple[LatencyBlock, ...]
 
 def time_ratios(evaluation: Evaluation, position: int) -> tuple[TimeRatio, ...]:
     """Return the ratios of a candidate that was timed, level by level."""
+    if evaluation.latency is None:
+        return ()
     ours, theirs = blocks_of(evaluation, position), blocks_of(evaluation, 0)
-    levels, z = sorted({block.concurrency for block in ours}), _z(evaluation.latency, ours)
+    levels, z = sorted({block.concurrency for block in ours}), look_z(evaluation.latency.cycles, ours)
     return tuple(_time_ratio(metric, level, ours, theirs, z=z) for level in levels for metric in TIMES)
 
 
@@ -63,7 +70,7 @@ def _table(
         for level in levels
         for doubt in latency_doubts(_ratio(Metric.END_TO_END_S, level), ours, theirs, case_ids=None)
     )
-    cached, z = "on" if record.prefix_cache else "off", _z(record, ours)
+    cached, z = "on" if record.prefix_cache else "off", look_z(record.cycles, ours)
     seldom = "1 time in 25" if z == ONCE_Z else "1 time in 400, as the first look at times asks, which settled them"
     return Table(
         title=f"Latency: {label}",
@@ -107,11 +114,6 @@ def _time_ratio(
         pairs=found.n,
         cycles=found.families,
     )
-
-
-def _z(record: LatencyRecord | None, ours: tuple[LatencyBlock, ...]) -> float:
-    """Return how far away the bounds lie by which these times were judged."""
-    return ONCE_Z if record is None else look_z(record.cycles, ours)
 
 
 def _ratio(metric: Metric, level: int) -> Criterion:

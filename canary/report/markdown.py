@@ -39,7 +39,7 @@ def _lines(view: View) -> Iterator[str]:
     yield f"# {markdown_text(view.title)}"
     yield ""
     yield from _summary_lines(view)
-    for table in (view.matrix, *view.differences, *view.fidelity, *view.latency, *view.memory):
+    for table in (view.matrix, *filter(None, view.differences), *view.fidelity, *view.latency, *view.memory):
         yield from markdown_table(table)
     yield from _findings_lines(view)
     for flipped in view.flips:

@@ -18,11 +18,11 @@ from canary.report.memory import memory_tables
 from canary.report.quantities import gib
 from canary.report.systems import Contestant, contestants, systems_table
 from canary.report.table import Table
-from canary.winner import choose_winner
 from gateway.contracts.digests import short
 from gateway.contracts.evaluations import Evaluation, Mode
 from gateway.contracts.heldout import HeldoutDraw
 from gateway.contracts.host import HostRecord
+from gateway.contracts.winner import choose_winner
 
 _MODES = {
     Mode.RESIDENT: "resident: all systems loaded beside each other",
@@ -43,8 +43,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     matrix: Table
     key_figures: tuple[tuple[KeyFigure, ...], ...]
     """Of each candidate."""
-    differences: tuple[Table, ...]
-    """One a candidate that has a pair."""
+    differences: tuple[Table | None, ...]
+    """One a candidate, None for one that has no pair."""
     latency: tuple[Table, ...]
     memory: tuple[Table, ...]
     findings: tuple[Findings, ...]

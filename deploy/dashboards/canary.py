@@ -23,7 +23,7 @@ from deploy.dashboards.panels import (
 from deploy.dashboards.queries import MODEL, outcome
 
 _OUTCOME_WORDS = {1: ("passed", GREEN), 2: ("inconclusive", YELLOW), 3: ("errored", ORANGE), 4: ("failed", RED)}
-_LAST = "Of the last recorded evaluation's last candidate."
+_LAST = "Of the last recorded evaluation's winner, else of its best candidate."
 _WEEK_S, _MONTH_S = 7 * 86400, 30 * 86400
 
 

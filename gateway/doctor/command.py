@@ -8,7 +8,6 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import click
 import msgspec
@@ -25,9 +24,8 @@ from gateway.fleet.memory import MachineMemory
 from gateway.host import read_host
 from gateway.settings import LogSettings, Settings
 from gateway.settings_flags import load, takes_settings
+from gateway.status_cli import Form, form_option
 from gateway.telemetry.logs import set_up_logging
-
-Form = Literal["table", "json"]
 
 
 @click.command("doctor")
@@ -41,14 +39,7 @@ Form = Literal["table", "json"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --deep: where its report is written, as .md and .json; else in this directory.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For a person or for a script.",
-)
+@form_option
 def doctor_command(
     config: Path | None, *, prometheus_url: str | None, deep: bool, report: Path | None, form: Form, **flags: object
 ) -> None:

@@ -42,10 +42,10 @@ from gateway.fleet.budget import KV_BLOCK_TOKENS
 from gateway.fleet.engine import Engine
 from gateway.fleet.failure import Failure
 from gateway.fleet.fleet import Fleet
-from gateway.fleet.jobs import run_job
+from gateway.fleet.jobs import run_job, unwatched
 from gateway.fleet.line import Claim, Rerouted
 from gateway.fleet.memory import MachineMemory
-from gateway.fleet.swap import Order, Swap, SwapPoint
+from gateway.fleet.swap import Order, Swap, unobserved
 from gateway.server import blas_of
 from gateway.settings import GIB, MIB, Settings
 from gateway.telemetry.metrics import Metrics
@@ -62,6 +62,8 @@ _PROMPTS = (
 )
 _LONG_PROMPT = "List the whole numbers from one to one thousand."
 _ANSWER_TOKENS = 48
+_OVERLAPPING_TOKENS = (192, 768)
+"""Asked for where requests did not overlap: on a busy machine a small model ends one answer before the next begins."""
 _LONG_ANSWER_TOKENS = 2000
 _SHORT_ANSWER_TOKENS = 12
 _LONGEST_ROW_TOKENS = 4096
@@ -223,11 +225,10 @@ async def batching(patient: Patient) -> Evidence:
         raise NotRun("the engine serves one request at a time: mlx-lm batches neither a draft nor a quantised cache")
     async with _bench(patient) as bench:
         alone = [await bench.answer(prompt, logprobs=True) for prompt in _PROMPTS]
-        before = await bench.work()
-        together = await _together([bench.answer(prompt, logprobs=True) for prompt in _PROMPTS])
-        after = await bench.work()
-    steps, tokens = after.decode_steps - before.decode_steps, after.decoded_tokens - before.decoded_tokens
-    mean_rows = tokens / max(1, steps)
+        together, mean_rows = await _at_once(bench, _ANSWER_TOKENS)
+        for max_tokens in _OVERLAPPING_TOKENS:
+            if mean_rows < _MIN_MEAN_ROWS:
+                together, mean_rows = await _at_once(bench, min(max_tokens, patient.engine.context_length // 2))
     shifts = [
         abs(one.logprobs[0].logprob - other.logprobs[0].logprob)
         for one, other in zip(alone, together, strict=True)
@@ -242,7 +243,7 @@ async def batching(patient: Patient) -> Evidence:
         "mean_rows": round(mean_rows, 2),
         "first_tokens_compared": len(shifts),
         "largest_logprob_shift": round(max(shifts, default=0.0), 5),
-        "equal_answers": sum(one.text == other.text for one, other in zip(alone, together, strict=True)),
+        "equal_answers": sum(other.text.startswith(one.text) for one, other in zip(alone, together, strict=True)),
     }
 
 
@@ -320,7 +321,7 @@ async def memory_guard(patient: Patient) -> Evidence:
         too_large = msgspec.structs.replace(
             _other(engine), weights_bytes=limited.memory.recommended_working_set_bytes or 0
         )
-        if not await _refused(_ensure(bench.fleet, too_large)):
+        if not await _refused(bench.fleet.ensure(too_large)):
             raise Wrong("an engine larger than the memory was loaded")
         longer = bench.answer(_LONG_PROMPT, max_tokens=2 * longest - longest // 4)
         refused_request = await _refused(longer)
@@ -360,6 +361,15 @@ async def _together(answers: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def _at_once(bench: _Bench, max_tokens: int) -> tuple[list[_Answer], float]:
+    """Ask all prompts together; return the answers, and how many rows a step decoded in the mean."""
+    before = await bench.work()
+    answers = await _together([bench.answer(prompt, max_tokens=max_tokens, logprobs=True) for prompt in _PROMPTS])
+    after = await bench.work()
+    steps, tokens = after.decode_steps - before.decode_steps, after.decoded_tokens - before.decoded_tokens
+    return answers, tokens / max(1, steps)
 
 
 async def _come(condition: Callable[[], bool], what: str) -> None:
@@ -443,7 +453,7 @@ async def _exchange(bench: _Bench, patient: Patient, way: SwapWay) -> Evidence:
         warm_up=bench.submit(_PROMPTS[0], max_tokens=_SHORT_ANSWER_TOKENS),
         check=lambda engine: _check_identity(engine, new),
     )
-    swap = Swap(bench.fleet, order, patient.settings.swap, at=_unobserved)
+    swap = Swap(bench.fleet, order, patient.settings.swap, at=unobserved)
     askers = [asyncio.create_task(routes.ask_on(bench, number)) for number in range(_ASKERS)]
     try:
         async with swap.carried_out():
@@ -478,10 +488,6 @@ async def _check_identity(engine: Engine, expected: EngineSpec) -> None:
         raise Wrong("the new process holds another engine than it was started for")
 
 
-def _unobserved(_point: SwapPoint) -> None:
-    """A swap that nobody looks at."""
-
-
 def _check_position(position: TokenScore) -> None:
     logprobs = [top.logprob for top in position.top]
     mass = sum(map(math.exp, logprobs)) + position.tail_mass
@@ -509,9 +515,7 @@ ReadLimits = Callable[[LimitsRequest], Awaitable[dict[str, object]]]
 
 
 async def read_limits(request: LimitsRequest) -> dict[str, object]:
-    return await run_job(
-        "gateway.engine.limits", request, on_progress=lambda _share, _message: None, timeout_s=_JOB_TIMEOUT_S
-    )
+    return await run_job("gateway.engine.limits", request, on_progress=unwatched, timeout_s=_JOB_TIMEOUT_S)
 
 
 async def wired_limit_by(patient: Patient, read_limits: ReadLimits) -> Evidence:
@@ -528,10 +532,6 @@ async def wired_limit_by(patient: Patient, read_limits: ReadLimits) -> Evidence:
     if limits.memory_bytes != request.memory_limit_bytes:
         raise Wrong(f"MLX's memory limit is {limits.memory_bytes}, and {request.memory_limit_bytes} was set")
     return {"recommended_bytes": recommended, "wired_bytes": limits.wired_bytes, "memory_bytes": limits.memory_bytes}
-
-
-async def _ensure(fleet: Fleet, engine: EngineSpec) -> None:
-    await fleet.ensure(engine)
 
 
 async def _refused(work: Awaitable[object]) -> bool:

@@ -18,7 +18,7 @@ from gateway.doctor.models import Unread, engine_of
 from gateway.doctor.tiny_model import write_tiny_model
 from gateway.errors import GatewayError, StartError
 from gateway.fleet.budget import gib, resident_bytes
-from gateway.fleet.jobs import run_job
+from gateway.fleet.jobs import run_job, unwatched
 from gateway.fleet.memory import dequantises
 from gateway.models import read_model_directory
 from gateway.registry import read_registry
@@ -131,10 +131,8 @@ async def _tiny(directory: Path, *, quantised: bool) -> EngineSpec:
         await run_job(
             "gateway.engine.quantize",
             order,
-            on_progress=lambda _share, _message: None,
+            on_progress=unwatched,
             timeout_s=_QUANTIZE_TIMEOUT_S,
         )
         path = out
-    return read_model_directory(
-        path, max_rows=_TINY_ROWS, digest_cache=Unread(), on_progress=lambda _share, _message: None
-    ).engine
+    return read_model_directory(path, max_rows=_TINY_ROWS, digest_cache=Unread(), on_progress=unwatched).engine

@@ -15,7 +15,7 @@ from gateway.doctor.finding import Finding, failure, not_checked, ok, warning
 from gateway.errors import GatewayError
 from gateway.fleet.blas import INSTALL_HINT, find_blas
 from gateway.fleet.budget import gib
-from gateway.fleet.jobs import run_job
+from gateway.fleet.jobs import run_job, unwatched
 from gateway.host import said
 from gateway.settings import GIB, MIB, EngineSettings
 
@@ -58,7 +58,7 @@ async def probe_device() -> Probe | str:
         result = await run_job(
             "gateway.engine.probe",
             ProbeRequest(),
-            on_progress=lambda _share, _message: None,
+            on_progress=unwatched,
             timeout_s=_PROBE_TIMEOUT_S,
         )
         return msgspec.convert(result, Probe)

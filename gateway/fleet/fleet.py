@@ -80,6 +80,10 @@ class Fleet:
         """Whether its engine was unloaded because nobody used it, and is loaded again for the next request."""
         return spec.digest in self._idle_unloaded and spec.digest not in self._engines
 
+    @property
+    def running_count(self) -> int:
+        return sum(engine.line.admission.running_count for engine in self.engines)
+
     def waiting_count(self, scheduling_class: SchedulingClass) -> int:
         in_lines = sum(engine.line.admission.waiting_count_of(scheduling_class) for engine in self.engines)
         return in_lines + sum(door.waiting_count_of(scheduling_class) for door in self._doors.values())

@@ -19,6 +19,10 @@ OnProgress = Callable[[float, str], None]
 """Takes the share that is done, in [0, 1], and what is being done."""
 
 
+def unwatched(_share: float, _message: str) -> None:
+    """Progress that nobody looks at."""
+
+
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a job's stdout; `gateway/engine/job.py` says which fields come together."""
 

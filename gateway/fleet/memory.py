@@ -10,6 +10,7 @@ from gateway.contracts.admin import EngineMemory
 from gateway.contracts.variants import EngineKind, EngineSpec
 from gateway.errors import MemoryPressure
 from gateway.fleet.budget import (
+    NEAR_LIMIT_RATIO,
     Holding,
     Machine,
     Share,
@@ -32,8 +33,6 @@ _DEFAULT_WORKING_SET_RATIO = 0.75
 _RETRY_AFTER_MEMORY_S = 30.0
 _PREFIX_CACHE_RATIO = 0.25
 """Of what weights, buffers and the floor of the key-value cache leave of the machine."""
-_NEAR_LIMIT_RATIO = 0.9
-"""Of the working set. Near it MLX slows down: 2.3 times was seen."""
 _FAR_AGAIN_RATIO = 0.85
 """Below this, the next approach is told again; between the two, nothing is."""
 
@@ -118,7 +117,7 @@ class MachineMemory:
         used_bytes, limit_bytes = sum(self._used_bytes.values()), self._limit_bytes
         if self.near_limit:
             self.near_limit = used_bytes > _FAR_AGAIN_RATIO * limit_bytes
-        elif used_bytes > _NEAR_LIMIT_RATIO * limit_bytes:
+        elif used_bytes > NEAR_LIMIT_RATIO * limit_bytes:
             self.near_limit = True
             _log.warning(
                 "memory_near_limit",

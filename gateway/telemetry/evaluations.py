@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from prometheus_client import Gauge
+
 from gateway.contracts.evaluations import (
     Comparison,
     CriterionResult,
@@ -16,6 +18,7 @@ from gateway.contracts.evaluations import (
     Statistic,
 )
 from gateway.contracts.progress import RunPhase, RunProgress
+from gateway.contracts.winner import foremost
 from gateway.telemetry.declarations import Declarations, closed, described
 from gateway.telemetry.names import BoundedNames
 from gateway.telemetry.requests import MODEL
@@ -27,7 +30,7 @@ _BOUND = closed("bound", ["estimate", "lower", "upper"])
 _NEAR_ZERO = frozenset({Metric.MEMORY_LEAK_BYTES_PER_REQUEST, Metric.SWAP_GROWTH_BYTES})
 """What should be 0 has no ratio that says anything."""
 _LATENCY_AND_MEMORY = tuple(metric for metric in Metric if not metric.higher_is_better and metric not in _NEAR_ZERO)
-_LAST = "Of the last recorded evaluation's last candidate"
+_LAST = "Of the last recorded evaluation's winner, else of its best candidate"
 
 
 class EvaluationMetrics:
@@ -135,7 +138,8 @@ class EvaluationMetrics:
 
     def _show(self, evaluation: Evaluation) -> None:
         """Show an Evaluation in place of the one before it of its model and suite."""
-        if not evaluation.judgements:
+        judgement = foremost(evaluation)
+        if judgement is None:
             return
         model, suite = labels = self._labels(evaluation.model, evaluation.suite.name)
         for gauge in (
@@ -143,7 +147,6 @@ class EvaluationMetrics:
             *(self._metric, self._criterion, self._outcome),
         ):
             gauge.remove_by_labels({"model": model, "suite": suite})
-        judgement = evaluation.judgements[-1]
         self._known.add(labels)
         self._ended.labels(*labels).set(datetime.fromisoformat(evaluation.created_at).timestamp())
         self._show_accuracies(labels, judgement.comparisons)
@@ -160,20 +163,16 @@ class EvaluationMetrics:
                 continue
             category = self._categories.admit(comparison.category)
             for role, level in levels.items():
-                if level.value is not None:
-                    self._category.labels(*labels, category, role.value).set(level.value)
+                _set(self._category, level.value, *labels, category, role.value)
 
     def _show_overall(self, labels: tuple[str, str], comparison: Comparison, levels: dict[Role, Level]) -> None:
         for role, level in levels.items():
-            if level.value is not None:
-                self._accuracy.labels(*labels, role.value).set(level.value)
+            _set(self._accuracy, level.value, *labels, role.value)
             for bound, end in (("lower", level.low), ("upper", level.high)):
-                if end is not None:
-                    self._accuracy_bound.labels(*labels, role.value, bound).set(end)
+                _set(self._accuracy_bound, end, *labels, role.value, bound)
         bounds = (comparison.difference, comparison.difference_low, comparison.difference_high)
         for bound, value in zip(_BOUND.values, bounds, strict=True):
-            if value is not None:
-                self._difference.labels(*labels, bound).set(value)
+            _set(self._difference, value, *labels, bound)
 
     def _show_ratios(self, labels: tuple[str, str], judgement: Judgement) -> None:
         """Show each ratio as the criterion on it has it; else that of the two levels, which has no bounds."""
@@ -186,8 +185,7 @@ class EvaluationMetrics:
             if (result := judged.get(comparison.metric)) is not None:
                 bounds = tuple(None if it is None else 1 + it for it in (result.observed, result.low, result.high))
             for bound, value in zip(_BOUND.values, bounds, strict=True):
-                if value is not None:
-                    self._metric.labels(*labels, comparison.metric.value, bound).set(value)
+                _set(self._metric, value, *labels, comparison.metric.value, bound)
 
     def _show_verdict(self, labels: tuple[str, str], judgement: Judgement) -> None:
         had = {(self._criteria.admit(result.criterion.name), result.outcome) for result in judgement.results}
@@ -199,6 +197,12 @@ class EvaluationMetrics:
 
     def _labels(self, model: str, suite: str) -> tuple[str, str]:
         return self._models.find(model), self._suites.admit(suite)
+
+
+def _set(gauge: Gauge, value: float | None, *labels: str) -> None:
+    """Show a value; of one that is not known there is no series."""
+    if value is not None:
+        gauge.labels(*labels).set(value)
 
 
 def _is_of_ratio(result: CriterionResult) -> bool:

@@ -12,17 +12,10 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from canary.errors import ExitCode
+from tests.support.judged_home import write_judged_home
 from tests.support.mini_suite import write_mini_suite
 from tests.support.programs import PATIENCE_S, RunningGateway, gateway_serving, run
-from tests.support.scripted_model import write_scripted_model
 
-CONFIGURATION = """
-[[deployments]]
-model = "tutor"
-source = "./incumbent"
-[deployments.gate]
-suite = "mini"
-"""
 MODELS = {
     "incumbent": """
         default_text = "4"
@@ -41,16 +34,13 @@ MODELS = {
 }
 
 
-def prepare(home: Path) -> Path:
+def prepare(home: Path, *, settings: str = "") -> Path:
     """Write the models, the suites and the configuration that every gateway here has."""
-    for name, script in MODELS.items():
-        write_scripted_model(home / name, script)
-    write_mini_suite(home / "suites")
+    write_judged_home(home, MODELS, settings=settings)
     write_mini_suite(home / "suites", name="other")
     write_mini_suite(home / "suites", name="short", count=3)
     twice = write_mini_suite(home / "suites", name="twice") / "cases.jsonl"
     twice.write_text(2 * twice.read_text())
-    (home / "gateway.toml").write_text(CONFIGURATION)
     return home
 
 
@@ -154,8 +144,7 @@ def test_a_key_decides_what_canary_may_do(tmp_path: Path) -> None:
         f'[[keys]]\nname = "{role}"\nrole = "{role}"\nsecret_env = "SECRET_{role.upper()}"\n'
         for role in ("chat", "evaluation")
     )
-    prepare(tmp_path)
-    (tmp_path / "gateway.toml").write_text(keys + CONFIGURATION)
+    prepare(tmp_path, settings=keys)
     secrets = {"SECRET_CHAT": "c" * 32, "SECRET_EVALUATION": "e" * 32}
     with gateway_serving(tmp_path, "--config", "gateway.toml", "--host", "0.0.0.0", environ=secrets) as gateway:  # noqa: S104 - with keys it may be
         url = gateway.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - as above

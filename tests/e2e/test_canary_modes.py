@@ -1,10 +1,9 @@
 """Judging where both engines do not fit, and after a kill: real processes, a real gateway, scripted engines."""
 
 import signal
-import subprocess
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -20,7 +19,7 @@ from gateway.contracts.evaluations import Evaluation, Mode, Outcome
 from gateway.settings import EngineSettings, Settings
 from tests.support.mini_suite import write_mini_suite
 from tests.support.noted import Noted
-from tests.support.programs import PATIENCE_S, environment, program, wait_until
+from tests.support.programs import PATIENCE_S, running, wait_until
 from tests.support.scripted_model import write_scripted_model
 from tests.support.served import Served, serving
 from tests.support.swapping import MIB, ROOM_FOR_ONE, SIZE
@@ -59,25 +58,6 @@ def http(served: Served) -> Generator[httpx.Client]:
 
 def judging(served: Served, model: str, *more: str) -> list[str]:
     return ["evaluate", f"./{model}", "--suite", "mini", "--gateway", served.url, *more]
-
-
-@contextmanager
-def canary(home: Path, arguments: list[str]) -> Generator[subprocess.Popen[bytes]]:
-    """Have `canary` run in the block; end it with it."""
-    process = subprocess.Popen(
-        [program("canary"), *arguments],
-        cwd=home,
-        env=environment(home),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE_S)
 
 
 def asked(http: httpx.Client) -> httpx.Response:
@@ -156,7 +136,7 @@ def test_resident_is_refused_with_the_arithmetic_before_anything_is_loaded(
 def test_production_comes_back_by_itself_where_canary_is_killed_in_the_middle_of_a_block(
     http: httpx.Client, served: Served, home: Path
 ) -> None:
-    with canary(home, judging(served, "slow", "--window", "3")) as process:
+    with running("canary", *judging(served, "slow", "--window", "3"), home=home) as process:
         # The candidate comes first: what has been kept is its.
         wait_until(lambda: kept_trials(home) >= 1)
         process.kill()
@@ -185,7 +165,7 @@ def test_a_run_that_was_killed_goes_on_without_repeating_a_trial(
         return sum(engine["work"]["admitted"].get("evaluation", 0) for engine in engines)
 
     before = begun()
-    with canary(home, judging(served, "small")) as process:
+    with running("canary", *judging(served, "small"), home=home) as process:
         wait_until(lambda: kept_trials(home) >= 3)
         process.kill()
         assert process.wait(PATIENCE_S) == -signal.SIGKILL

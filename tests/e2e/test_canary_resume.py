@@ -12,7 +12,7 @@ from canary.client import GatewayClient
 from canary.errors import ExitCode
 from gateway.contracts.evaluations import Completion
 from tests.support.mini_suite import write_mini_suite
-from tests.support.programs import PATIENCE_S, RunningGateway, environment, gateway_serving, program, run, wait_until
+from tests.support.programs import PATIENCE_S, RunningGateway, gateway_serving, run, running, wait_until
 from tests.support.scripted_model import write_scripted_model
 
 _ANSWER = 'default_text = "4"\nstep_delay_s = 0.01\n'
@@ -41,21 +41,10 @@ def test_a_run_that_is_ended_goes_on_where_it_was(
     suite = write_mini_suite(tmp_path, count=_CASES)
     candidate = write_scripted_model(tmp_path / "candidate", f"{_ANSWER}context_length = 4096\n")
     command = ["evaluate", candidate, "--suite", suite, "--gateway", gateway.url]
-    first = subprocess.Popen(
-        [program("canary"), *command],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with running("canary", *command, home=tmp_path) as first:
         wait_until(lambda: len(_logged(tmp_path)) >= _KEPT, alive=lambda: _still_runs(first))
         first.send_signal(number)
         assert first.wait(PATIENCE_S) == status
-    finally:
-        first.kill()
-        first.wait()
     kept = _logged(tmp_path)
     assert _KEPT <= len(kept) < 2 * _CASES
     with GatewayClient(gateway.url) as client:

@@ -7,22 +7,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from gateway.contracts.keys import KeyRole
-from gateway.keys import load_keys
-from gateway.settings import KeySettings, Settings
+from gateway.settings import Settings
 from tests.support.browser import chromium, overflows_on_a_phone, serious_violations, visiting
-from tests.support.mini_suite import write_mini_suite
+from tests.support.judged_home import write_judged_home
 from tests.support.programs import RunningGateway, gateway_serving, run
-from tests.support.scripted_model import write_scripted_model
-from tests.support.served import SCRIPTED, Served, serving
+from tests.support.served import SCRIPTED, Served, key_of_each_role, serving
 
-CONFIGURATION = """
-[[deployments]]
-model = "tutor"
-source = "./incumbent"
-[deployments.gate]
-suite = "mini"
-"""
 MODELS = {
     "incumbent": """
         default_text = "4"
@@ -45,11 +35,7 @@ def browser() -> Generator[Browser]:
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningGateway]:
     """A gateway that has recorded a candidate that passed, and not promoted it."""
-    home = tmp_path_factory.mktemp("console")
-    for name, script in MODELS.items():
-        write_scripted_model(home / name, script)
-    write_mini_suite(home / "suites")
-    (home / "gateway.toml").write_text(CONFIGURATION)
+    home = write_judged_home(tmp_path_factory.mktemp("console"), MODELS)
     with gateway_serving(home, "--config", "gateway.toml") as gateway:
         told = run("canary", "evaluate", "./good", "--suite", "mini", cwd=home, environ={"GATEWAY_URL": gateway.url})
         assert told.returncode == 0, told.stdout + told.stderr
@@ -64,11 +50,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
-    keys = load_keys(
-        [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
-        environ={role.value: f"secret-{role}" for role in KeyRole},
-    )
-    with serving(Settings(state_dir=str(tmp_path_factory.mktemp("keyed"))), [SCRIPTED / "tutor"], keys=keys) as served:
+    with serving(
+        Settings(state_dir=str(tmp_path_factory.mktemp("keyed"))), [SCRIPTED / "tutor"], keys=key_of_each_role()
+    ) as served:
         yield served
 
 

@@ -7,10 +7,8 @@ import httpx
 import pytest
 
 from gateway.api.auth import SESSION_COOKIE, TOKEN_HEADER
-from gateway.contracts.keys import KeyRole
-from gateway.keys import load_keys
-from gateway.settings import KeySettings, Settings
-from tests.support.served import SCRIPTED, Served, serving
+from gateway.settings import Settings
+from tests.support.served import SCRIPTED, Served, key_of_each_role, serving
 
 PAGE = {"accept": "text/html"}
 OWN = {"sec-fetch-site": "same-origin"}
@@ -42,11 +40,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
-    keys = load_keys(
-        [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
-        environ={role.value: f"secret-{role}" for role in KeyRole},
-    )
-    with serving(Settings(state_dir=str(tmp_path_factory.mktemp("keyed"))), [SCRIPTED / "tutor"], keys=keys) as served:
+    with serving(
+        Settings(state_dir=str(tmp_path_factory.mktemp("keyed"))), [SCRIPTED / "tutor"], keys=key_of_each_role()
+    ) as served:
         yield served
 
 

@@ -12,13 +12,11 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from gateway.api.auth import SESSION_COOKIE
 from gateway.api.sessions import FAILURES_PER_MIN, MAX_OF_A_KEY, Sessions
-from gateway.contracts.keys import KeyRole
 from gateway.errors import RateLimited, Unauthorized
-from gateway.keys import KeyRing, load_keys
-from gateway.settings import KeySettings, Settings
+from gateway.settings import Settings
 from tests.support.browser import PATIENCE_MS, chromium
 from tests.support.scripted_model import write_scripted_model
-from tests.support.served import Served, serving
+from tests.support.served import Served, key_of_each_role, serving
 
 ADMIN = {"authorization": "Bearer secret-admin"}
 HOSTS = ("localhost", "127.0.0.1")
@@ -77,19 +75,12 @@ def browser() -> Generator[Browser]:
         yield browser
 
 
-def _keys() -> KeyRing:
-    return load_keys(
-        [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
-        environ={role.value: f"secret-{role}" for role in KeyRole},
-    )
-
-
 @pytest.fixture(scope="module", params=["keyed", "open"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     """Serve a model that could be rolled back."""
     home = tmp_path_factory.mktemp("attacked")
     models = [write_scripted_model(home / name, f"default_text = '{name}'") for name in ("tutor", "other")]
-    keys = _keys() if request.param == "keyed" else None
+    keys = key_of_each_role() if request.param == "keyed" else None
     with serving(Settings(state_dir=str(home)), models, keys=keys) as served:
         promotion = {"model": "tutor", "expected_revision": 1, "variant": served.references["other"]}
         promoted = httpx.post(
@@ -162,7 +153,7 @@ def test_a_foreign_page_reads_nothing_and_changes_nothing(browser: Browser, serv
 
 
 def test_sessions_of_one_key_push_none_of_anothers_out() -> None:
-    keys, sessions = _keys(), Sessions()
+    keys, sessions = key_of_each_role(), Sessions()
     admin = sessions.sign_in("secret-admin", keys)
     for _ in range(2 * MAX_OF_A_KEY):
         sessions.sign_in("secret-evaluation", keys)
@@ -170,7 +161,7 @@ def test_sessions_of_one_key_push_none_of_anothers_out() -> None:
 
 
 def test_wrong_keys_keep_no_right_one_out() -> None:
-    keys, sessions = _keys(), Sessions()
+    keys, sessions = key_of_each_role(), Sessions()
     for _ in range(2 * FAILURES_PER_MIN):
         with pytest.raises((Unauthorized, RateLimited)):
             sessions.sign_in("a guess", keys)

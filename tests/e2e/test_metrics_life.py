@@ -1,6 +1,5 @@
 """A gateway's life, from load to restart, in its log and its metrics: each step is told once, and who asked for it."""
 
-import json
 import os
 import re
 import signal
@@ -10,18 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.mini_suite import write_mini_suite
-from tests.support.programs import PATIENCE_S, RunningGateway, gateway_serving, run, wait_until
+from tests.support.judged_home import write_judged_home
+from tests.support.programs import PATIENCE_S, RunningGateway, events_in, gateway_serving, run, wait_until
 from tests.support.scraping import scrape
-from tests.support.scripted_model import write_scripted_model
 
-CONFIGURATION = """
-[[deployments]]
-model = "tutor"
-source = "./incumbent"
-[deployments.gate]
-suite = "mini"
-"""
 MODELS = {
     "incumbent": 'default_text = "4"',
     "good": 'default_text = "It is 4."',
@@ -53,11 +44,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
-    home = tmp_path_factory.mktemp("life")
-    for name, script in MODELS.items():
-        write_scripted_model(home / name, script)
-    write_mini_suite(home / "suites")
-    (home / "gateway.toml").write_text(CONFIGURATION)
+    home = write_judged_home(tmp_path_factory.mktemp("life"), MODELS)
     with gateway_serving(home, "--config", "gateway.toml") as gateway:
         chat = {"model": "tutor", "messages": [{"role": "user", "content": QUESTION}]}
         httpx.post(f"{gateway.url}/v1/chat/completions", json=chat, timeout=PATIENCE_S).raise_for_status()
@@ -66,23 +53,19 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
         canary(gateway, "promote", "./unloadable", "--override", "in a hurry", status=13)
         (serving,) = (view for view in gateway.get("/admin/engines").json() if view["state"] == "ready")
         os.kill(serving["pid"], signal.SIGKILL)
-        wait_until(lambda: any(line.get("restarts") == 1 for line in json_lines(gateway.log)))
+        wait_until(lambda: any(line.get("restarts") == 1 for line in events_in(gateway.log)))
         before = scrape(gateway.url)
         assert gateway.stop() == 0
         log = gateway.log
     with gateway_serving(home, "--config", "gateway.toml") as gateway:
         after = scrape(gateway.url)
-    return Life(log, json_lines(log), judged, before, after)
+    return Life(log, events_in(log), judged, before, after)
 
 
 def canary(gateway: RunningGateway, *arguments: str, status: int) -> str:
     ended = run("canary", *arguments, cwd=gateway.home, environ={"GATEWAY_URL": gateway.url})
     assert ended.returncode == status, ended.stdout + ended.stderr
     return ended.stdout
-
-
-def json_lines(log: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def test_every_step_of_an_engines_life_is_one_line(life: Life) -> None:

@@ -8,12 +8,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from gateway.contracts.keys import KeyRole
-from gateway.keys import load_keys
-from gateway.settings import KeySettings, MemorySettings, Settings
+from gateway.settings import MemorySettings, Settings
 from tests.support.browser import chromium, serious_violations, visiting
 from tests.support.scripted_model import write_scripted_model
-from tests.support.served import Served, serving
+from tests.support.served import Served, key_of_each_role, serving
 
 GIB = 1024**3
 REFUSED = ("the server responded with a status of",)
@@ -113,10 +111,7 @@ def test_a_load_that_fails_says_why(browser: Browser, served: Served, tmp_path: 
 
 
 def test_a_session_is_enough_to_ask_until_its_key_is_gone(browser: Browser, tmp_path: Path) -> None:
-    keys = load_keys(
-        [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
-        environ={role.value: f"secret-{role}" for role in KeyRole},
-    )
+    keys = key_of_each_role()
     models = [write_scripted_model(tmp_path / name, f"default_text = 'I am {name}.'") for name in ("old", "new")]
     settings = Settings(state_dir=str(tmp_path))
     with serving(settings, models, keys=keys) as served, visiting(browser, served.url, expected=REFUSED) as page:

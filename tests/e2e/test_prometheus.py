@@ -16,15 +16,14 @@ import pytest
 import yaml
 
 from tests.conftest import require_program
-from tests.support.mini_suite import write_mini_suite
+from tests.support.judged_home import write_judged_home
 from tests.support.programs import PATIENCE_S, RunningGateway, environment, gateway_serving, program, run, wait_until
 from tests.support.prometheus import DEPLOYED, RunningPrometheus, prometheus_scraping
-from tests.support.scripted_model import write_scripted_model
 
 DASHBOARDS = sorted((DEPLOYED.parent / "grafana" / "dashboards").glob("*.json"))
 CHAT = "/v1/chat/completions"
 KEYS = {"ADMIN_KEY": "a" * 32, "LIMITED_KEY": "l" * 32}
-CONFIGURATION = """
+SETTINGS = """
 [memory]
 recommended_working_set_bytes = 68_719_476_736
 [engine]
@@ -38,11 +37,6 @@ name = "limited"
 role = "chat"
 secret_env = "LIMITED_KEY"
 requests_per_min = 1
-[[deployments]]
-model = "tutor"
-source = "./incumbent"
-[deployments.gate]
-suite = "mini"
 """
 MODELS = {
     "incumbent": """
@@ -79,11 +73,7 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Generator[Watched]:
     """A gateway under load that has crashed, promoted and rolled back, and now evaluates; and who watched it."""
     prometheus_program = require_program("prometheus")
-    home = tmp_path_factory.mktemp("watched")
-    for name, script in MODELS.items():
-        write_scripted_model(home / name, script)
-    write_mini_suite(home / "suites")
-    (home / "gateway.toml").write_text(CONFIGURATION)
+    home = write_judged_home(tmp_path_factory.mktemp("watched"), MODELS, settings=SETTINGS)
     with (
         gateway_serving(home, "--config", "gateway.toml", environ=KEYS) as gateway,
         prometheus_scraping(prometheus_program, gateway.url, tmp_path_factory.mktemp("prometheus")) as prometheus,

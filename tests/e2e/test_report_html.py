@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from canary import cli
 from canary.errors import ExitCode
 from canary.report.html import document
 from tests.support.browser import PATIENCE_MS, chromium, overflows_on_a_phone, serious_violations, visiting
@@ -102,12 +101,6 @@ def test_the_command_writes_a_page_whose_hostile_answers_run_nothing(
         assert page.get_by_role("heading", level=1).inner_text() == "Promote good"
         assert page.locator("img").count() == 0
         assert HOSTILE in page.locator("#flips .answer pre").nth(1).inner_text()
-
-
-def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "missing" / "report.md"
-    assert cli.run(["report", "--recorded", "phase26", "--out", str(out)]) == ExitCode.USAGE
-    assert str(out) in capfd.readouterr().err
 
 
 def test_pictures_have_marks_for_what_was_measured(browser: Browser, file: Path) -> None:

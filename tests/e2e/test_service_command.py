@@ -14,7 +14,7 @@ import pytest
 
 from gateway.cli import main
 from tests.support.in_process import called
-from tests.support.programs import PATIENCE_S, environment, run, wait_until
+from tests.support.programs import PATIENCE_S, environment, events_in, run, wait_until
 from tests.support.served import SCRIPTED
 
 TUTOR = SCRIPTED / "tutor"
@@ -66,8 +66,7 @@ def started(command: list[str], home: dict[str, str]) -> "subprocess.Popen[bytes
 
 
 def url_in(log: Path) -> str | None:
-    lines = log.read_text().splitlines() if log.exists() else []
-    events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    events = events_in(log.read_text()) if log.exists() else []
     return next((event["url"] for event in events if event["event"] == "gateway_ready"), None)
 
 

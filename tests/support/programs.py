@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -38,6 +39,24 @@ def run(
 def program(name: str) -> Path:
     """Return the path of an installed program."""
     return _SCRIPTS / name
+
+
+@contextmanager
+def running(program: str, *arguments: str | Path, home: Path) -> Generator[subprocess.Popen[bytes]]:
+    """Have `gateway` or `canary` run in the block, in `home` and in silence; kill it at the block's end."""
+    process = subprocess.Popen(
+        [_SCRIPTS / program, *arguments],
+        cwd=home,
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -82,9 +101,7 @@ class RunningGateway:
         return self.process.wait(PATIENCE_S)
 
     def _event(self, name: str) -> dict[str, str] | None:
-        lines = self.log.splitlines()
-        events = (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
-        return next((event for event in events if event["event"] == name), None)
+        return next((event for event in events_in(self.log) if event["event"] == name), None)
 
     def _still_runs(self) -> None:
         assert self.process.poll() is None, f"gateway ended with {self.process.returncode}:\n{self.log}"
@@ -106,14 +123,23 @@ def gateway_serving(
     try:
         yield RunningGateway(process, home)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End it where it has not ended, and raise where that takes more than patience."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def events_in(log: str) -> list[dict[str, Any]]:
+    """Return the events of a log, as far as their lines are whole."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def wait_until(

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.support.programs import PATIENCE_S, wait_until
+from tests.support.programs import PATIENCE_S, end, wait_until
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 _EVERY = "1s"
@@ -21,6 +21,7 @@ class RunningPrometheus:
     """A Prometheus that scrapes."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=PATIENCE_S)
 
     def ask(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
@@ -67,13 +68,7 @@ def prometheus_scraping(program: str, gateway: str, home: Path) -> Generator[Run
             wait_until(running.is_ready, alive=lambda: _still_runs(process, log))
             yield running
     finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        end(process)
 
 
 def _still_runs(process: subprocess.Popen[bytes], log: Path) -> None:

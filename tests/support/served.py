@@ -15,11 +15,12 @@ import uvicorn
 from gateway.api.app import create_app
 from gateway.contracts.admin import RegisterVariant
 from gateway.contracts.deployments import GatePolicy
-from gateway.keys import KeyRing
+from gateway.contracts.keys import KeyRole
+from gateway.keys import KeyRing, load_keys
 from gateway.registry import Registry
 from gateway.server import bind
 from gateway.service import Gateway
-from gateway.settings import Settings
+from gateway.settings import KeySettings, Settings
 from gateway.telemetry.metrics import Metrics
 
 SCRIPTED = Path(__file__).parent / "scripted"
@@ -43,6 +44,14 @@ class Served:
     url: str
     references: dict[str, str]
     """`name@digest` of each model by the name of its directory."""
+
+
+def key_of_each_role() -> KeyRing:
+    """Return keys of their roles' names; each secret is `secret-` and that name."""
+    return load_keys(
+        [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
+        environ={role.value: f"secret-{role}" for role in KeyRole},
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const FRAME = { marginTop: 8, marginRight: 24, marginBottom: 42, style: { fontSize: "12px", background: "none", overflow: "visible" } };
+  const WIDE = { ...FRAME, marginLeft: 48, marginTop: 24, height: 270 };
 
   const systemScales = (systems) => ({
     color: { domain: systems, range: systems.map((_, index) => `var(--system-${index % 6})`) },
@@ -72,11 +73,8 @@
 
   function lines(data, width) {
     return Plot.plot({
-      ...FRAME,
+      ...WIDE,
       width,
-      marginLeft: 48,
-      marginTop: 24,
-      height: 270,
       ...systemScales(data.systems),
       x: { label: data.x_axis, labelOffset: 38, ticks: width < 420 ? 4 : 6, tickFormat: "~s" },
       y: { label: data.y_axis, grid: true, zero: data.limit !== null, nice: true },
@@ -103,11 +101,8 @@
   function history(data, width) {
     const at = (row) => new Date(row.at);
     return Plot.plot({
-      ...FRAME,
+      ...WIDE,
       width,
-      marginLeft: 48,
-      marginTop: 24,
-      height: 270,
       x: timeAxis([...data.points, ...data.changes].map(at), width),
       y: { label: data.axis, grid: true, domain: [Math.min(50, ...data.points.map((row) => row.value)), 100] },
       marks: [

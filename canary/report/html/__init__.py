@@ -3,11 +3,6 @@
 Python makes all that is visible; scripts only draw the pictures of it and search in the cases.
 """
 
-from pathlib import Path
-
-from canary.report.html.page import body, document
-
-ASSETS = Path(__file__).parent.parent / "assets"
-"""For a page that embeds `body`: `report.css`, `charts.js` with its libraries in `vendor/`, and `cases.js`."""
+from canary.report.html.page import ASSETS, body, document
 
 __all__ = ["ASSETS", "body", "document"]

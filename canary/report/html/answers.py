@@ -66,7 +66,7 @@ def beside(incumbent: str, candidate: str) -> tuple[tuple[Words, ...], tuple[Wor
     """Return both texts in runs, those marked in which they differ."""
     ours, theirs = (re.findall(r"\s+|\w+|[^\w\s]", cut(text)) for text in (incumbent, candidate))
     if max(len(ours), len(theirs)) > _MAX_PARTS:
-        return tuple((Words(text="".join(words), is_other=False),) for words in (ours, theirs))  # pyright: ignore[reportReturnType] - two
+        return (Words(text="".join(ours), is_other=False),), (Words(text="".join(theirs), is_other=False),)
     left: list[Words] = []
     right: list[Words] = []
     for tag, start, end, other_start, other_end in difflib.SequenceMatcher(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from canary.report.differences import Compared, compared
 from canary.report.html.figures import Figure, Forest, Interval, Levels, SystemLevel
-from canary.report.latency import TIMES, TimeRatio, time_ratios
+from canary.report.latency import TimeRatio, time_ratios, time_title
 from canary.report.systems import Contestant
 from canary.report.table import Table
 from gateway.contracts.evaluations import CriterionResult, Evaluation, Judgement, Level, Metric, Rule, Statistic
@@ -41,11 +41,10 @@ def levels_figure(evaluation: Evaluation, entered: Sequence[Contestant]) -> Figu
     )
 
 
-def forests(evaluation: Evaluation, entered: Sequence[Contestant], tables: Sequence[Table]) -> Iterator[Figure]:
+def forests(evaluation: Evaluation, entered: Sequence[Contestant], tables: Sequence[Table | None]) -> Iterator[Figure]:
     """Yield of each candidate its differences in accuracy, then its times; `tables` has the former in figures."""
-    left = iter(tables)
-    for position, (candidate, judgement) in enumerate(zip(entered[1:], evaluation.judgements, strict=True), 1):
-        table = next(left) if compared(evaluation, judgement) else None
+    each_candidate = zip(entered[1:], evaluation.judgements, tables, strict=True)
+    for position, (candidate, judgement, table) in enumerate(each_candidate, 1):
         yield from _accuracy_forest(evaluation, candidate, judgement, table)
         yield from _time_forest(evaluation, candidate, judgement, position)
 
@@ -104,14 +103,13 @@ def _system_level(title: str, each: Contestant, found: Level, floor: float | Non
 
 def _points_row(each: Compared) -> Interval:
     comparison, limit = each.comparison, each.limit
-    title = "Overall" if comparison.metric is Metric.ACCURACY and comparison.category is None else each.title
     if limit is not None and limit.low is not None and limit.high is not None:
         low, high = limit.low, limit.high
     else:
         low, high = comparison.difference_low, comparison.difference_high
     return Interval(
-        label=title.removeprefix("Accuracy: "),
-        value=_PERCENT * (comparison.difference or 0.0),
+        label=each.name,
+        value=_PERCENT * each.difference,
         low=_percent(low),
         high=_percent(high),
         margin=None if limit is None else -_PERCENT * limit.criterion.bound,
@@ -120,9 +118,8 @@ def _points_row(each: Compared) -> Interval:
 
 
 def _ratio_row(ratio: TimeRatio, value: float, limit: CriterionResult | None) -> Interval:
-    requests = "one at a time" if ratio.concurrency == 1 else f"{ratio.concurrency} at a time"
     return Interval(
-        label=f"{TIMES[ratio.metric]}, {requests}",
+        label=time_title(ratio.metric, ratio.concurrency),
         value=value,
         low=ratio.low,
         high=ratio.high,

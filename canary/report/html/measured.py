@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from canary.judge.evidence import collect_evidence
 from canary.judge.latency import seconds_of
 from canary.report.html.figures import Figure, Lines, Point, TimedArm, Times
-from canary.report.latency import TIMES, blocks_of
+from canary.report.latency import TIMES, blocks_of, time_title
 from canary.report.quantities import GIB, NOT_MEASURED, gib, short_time
 from canary.report.systems import Contestant
 from canary.report.table import Table
-from gateway.contracts.evaluations import Completion, Evaluation, Metric
+from gateway.contracts.evaluations import Evaluation, Metric
 from gateway.contracts.latency import LatencyBlock
 from gateway.contracts.memory import MemoryReading, MemoryRecord
 
@@ -21,15 +22,15 @@ _SHARES = (0.5, 0.9, 0.95, 0.99)
 def times_figures(evaluation: Evaluation, entered: Sequence[Contestant]) -> Iterator[Figure]:
     """Yield the spread of each kind of time at each concurrency, of every system."""
     if evaluation.latency is None:
-        trials = [(each.label, _of_trials(evaluation, each)) for each in entered]
+        found = zip(entered, collect_evidence(evaluation), strict=True)
+        trials = [(each.label, list(evidence.values(Metric.GENERATION_TIME_S).values())) for each, evidence in found]
         yield from _spread("Generation time of the trials", trials)
         return
     blocks = [(each.label, blocks_of(evaluation, position)) for position, each in enumerate(entered)]
     for level in sorted({block.concurrency for _, of_system in blocks for block in of_system}):
-        requests = "one at a time" if level == 1 else f"{level} at a time"
-        for metric, title in TIMES.items():
+        for metric in TIMES:
             arms = [(label, _seconds(of_system, metric, level)) for label, of_system in blocks]
-            yield from _spread(f"{title}, {requests}", arms)
+            yield from _spread(time_title(metric, level), arms)
 
 
 def memory_figures(evaluation: Evaluation, entered: Sequence[Contestant]) -> Iterator[Figure]:
@@ -88,14 +89,6 @@ def _seconds(blocks: Sequence[LatencyBlock], metric: Metric, level: int) -> list
         if block.concurrency == level
         for answer in block.answers
         if (seconds := seconds_of(answer, metric)) is not None
-    ]
-
-
-def _of_trials(evaluation: Evaluation, each: Contestant) -> list[float]:
-    return [
-        trial.result.generation_time_s
-        for trial in evaluation.trials
-        if trial.variant_digest == each.system.variant.digest and isinstance(trial.result, Completion)
     ]
 
 

@@ -3,16 +3,16 @@
 import base64
 import functools
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from canary.report.escaping import cut, multiline
+from canary.report.escaping import cut, json_text, multiline
 from canary.report.flips import Flip, FlippedCases
 from canary.report.html.answers import Words, answered_cases, beside
 from canary.report.html.figures import Figure
@@ -21,9 +21,9 @@ from canary.report.html.measured import memory_figures, times_figures
 from canary.report.view import View, view_of
 from gateway.contracts.evaluations import Evaluation, Outcome
 
-_ASSETS = Path(__file__).parent.parent / "assets"
+ASSETS = Path(__file__).parent.parent / "assets"
+"""For a page that embeds `body`: `report.css`, `charts.js` with its libraries in `vendor/`, and `cases.js`."""
 _SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "charts.js", "cases.js")
-_DATA_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _OPEN_FLIPS = 12
 """Of one candidate and direction; the rest are folded away."""
 
@@ -53,14 +53,14 @@ def body(evaluation: Evaluation) -> str:
 def document(evaluation: Evaluation) -> str:
     """Return the report as one file that needs nothing else: it asks for no network, and its policy allows none."""
     view = view_of(evaluation)
-    scripts = [(_ASSETS / name).read_text() for name in _SCRIPTS]
+    scripts = [(ASSETS / name).read_text() for name in _SCRIPTS]
     return (
         _templates()
         .get_template("document.html.jinja")
         .render(
             title=f"{evaluation.model}: {view.headline.decision}",
             policy=_policy(scripts),
-            style=Markup((_ASSETS / "report.css").read_text()),  # noqa: S704 - a file of this package
+            style=Markup((ASSETS / "report.css").read_text()),  # noqa: S704 - a file of this package
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - as above
             body=Markup(_body(evaluation, view)),  # noqa: S704 - made by a template that escapes
         )
@@ -69,8 +69,11 @@ def document(evaluation: Evaluation) -> str:
 
 def data_block(figure: Figure) -> Markup:
     """Return the figure's data as JSON that cannot end the element it stands in."""
-    encoded = msgspec.json.encode(figure.data).decode()
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: _DATA_ESCAPES[found[0]], encoded))  # noqa: S704 - see above
+    return htmlsafe_json_dumps(figure.data, dumps=_json)
+
+
+def _json(data: msgspec.Struct) -> str:
+    return json_text(msgspec.json.encode(data).decode())
 
 
 def _body(evaluation: Evaluation, view: View) -> str:

@@ -15,6 +15,7 @@ from gateway.api.console.form import read_form
 from gateway.contracts.admin import EvaluationSummary, PromotionRequest, SwapWay, VariantView
 from gateway.contracts.deployments import Deployment, PromotionOutcome
 from gateway.contracts.error_codes import ErrorCode
+from gateway.contracts.variants import Variant
 from gateway.errors import GatewayError, InvalidRequest, NotFound
 from gateway.service import Gateway
 
@@ -49,18 +50,19 @@ async def ask_to_change(
 ) -> Template:
     """Describe a promotion, or a rollback where no evaluation is named, for somebody to confirm."""
     deployment = await gateway.deployment(model)
+    incumbent = (await gateway.variant(deployment.incumbent)).variant
     if evaluation_id is None:
         target = await gateway.rollback_target(model)
         if target is None:
             raise InvalidRequest(f"{model} has had no other incumbent to roll back to.")
-        change = _change(gateway, deployment, target)
+        change = _change(gateway, deployment, incumbent, target)
     else:
         target = await gateway.variant(variant or "")
         evaluation = next((it for it in await gateway.evaluations() if it.id == evaluation_id), None)
         if evaluation is None:
             raise NotFound(f"No evaluation {evaluation_id!r} is recorded here.")
         refusals = await gateway.refusals(model, target, evaluation_id)
-        change = _change(gateway, deployment, target, evaluation=evaluation, refusals=refusals)
+        change = _change(gateway, deployment, incumbent, target, evaluation=evaluation, refusals=refusals)
     return Template("partials/change.html", context={"change": change})
 
 
@@ -108,12 +110,12 @@ async def unload(request: HTMXRequest, gateway: NamedDependency[Gateway]) -> Res
 def _change(
     gateway: Gateway,
     deployment: Deployment,
+    incumbent: Variant,
     target: VariantView,
     *,
     evaluation: EvaluationSummary | None = None,
     refusals: tuple[str, ...] = (),
 ) -> Change:
-    incumbent = next(variant for of, variant in gateway.incumbents() if of.model == deployment.model)
     if incumbent.engine.digest == target.variant.engine.digest:
         way = SwapWay.SHARED
     else:

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.contracts.admin import EngineView
+from gateway.contracts.digests import short
 from gateway.contracts.status import MemoryStatus
+from gateway.fleet.budget import NEAR_LIMIT_RATIO
 
 WIDTH = 1000.0
 """Of the drawing, in units of its own."""
-NEAR_RATIO = 0.9
-"""Of the limit: beyond it MLX slows down."""
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +55,14 @@ def memory_picture(memory: MemoryStatus, engines: Iterable[EngineView]) -> Memor
     return MemoryPicture(
         bars=bars,
         limit_x=memory.limit_bytes * scale,
-        near_x=NEAR_RATIO * memory.limit_bytes * scale,
+        near_x=NEAR_LIMIT_RATIO * memory.limit_bytes * scale,
         used_ratio=memory.used_bytes / memory.limit_bytes if memory.limit_bytes else 0.0,
     )
 
 
 def engine_name(engine: EngineView) -> str:
     """Return what people call an engine: the first of the variants that it serves."""
-    return engine.variants[0] if engine.variants else engine.engine_digest[:12]
+    return engine.variants[0] if engine.variants else short(engine.engine_digest)
 
 
 def _bar(title: str, parts: Iterable[tuple[str, str, int]], scale: float) -> Bar:

@@ -107,7 +107,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (show_playground, load_engine)
 
 async def _bench(gateway: Gateway, models: Sequence[str], model: str, candidate: str | None) -> Bench:
     chosen = model if model in models else models[0]
-    incumbent = next(variant for deployment, variant in gateway.incumbents() if deployment.model == chosen)
+    incumbent = (await gateway.variant((await gateway.deployment(chosen)).incumbent)).variant
     others = [
         view
         for view in reversed(await gateway.variants())

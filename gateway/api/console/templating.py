@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from gateway.api.auth import visitor_of
 from gateway.api.console import assets
 from gateway.api.console.picture import engine_name
-from gateway.contracts.digests import short
+from gateway.settings import GIB, MIB
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAVIGATION = (
@@ -25,7 +25,6 @@ NAVIGATION = (
     ("/requests", "Requests"),
 )
 _TICKED = re.compile("`([^`]+)`")
-_MIB, _GIB = 1024**2, 1024**3
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -42,7 +41,6 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "engine_name": engine_name,
         "moment": moment,
         "seconds": seconds,
-        "short": short,
         "size": size,
         "ticked": ticked,
     }
@@ -62,7 +60,7 @@ def duration(value_s: float) -> str:
 
 def size(count_bytes: int) -> str:
     """Return bytes in the unit that leaves digits to read."""
-    return f"{count_bytes / _GIB:.2f} GiB" if count_bytes >= _GIB else f"{count_bytes / _MIB:.0f} MiB"
+    return f"{count_bytes / GIB:.2f} GiB" if count_bytes >= GIB else f"{count_bytes / MIB:.0f} MiB"
 
 
 def seconds(value_s: float | None) -> str:

@@ -17,18 +17,16 @@ from gateway.api.auth import ACCESS, CONSOLE
 from gateway.api.record import is_anthropic
 from gateway.contracts.admin import PromotionRequest
 from gateway.contracts.keys import KeyRole
-from gateway.keys import KeyRing, load_keys
+from gateway.keys import KeyRing
 from gateway.registry import Registry
 from gateway.service import Gateway
-from gateway.settings import KeySettings, ServerSettings, Settings
+from gateway.settings import ServerSettings, Settings
 from gateway.telemetry.metrics import Metrics
+from tests.support.served import key_of_each_role
 
 pytestmark = pytest.mark.anyio
 
-KEYS = load_keys(
-    [KeySettings(name=role.value, role=role, secret_env=role.value) for role in KeyRole],
-    environ={role.value: f"secret-{role}" for role in KeyRole},
-)
+KEYS = key_of_each_role()
 EXPECTED = {
     ("GET", "/health"): None,
     ("GET", "/ready"): None,

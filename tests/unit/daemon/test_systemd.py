@@ -48,6 +48,11 @@ def test_the_unit_says_what_to_run_and_when_to_run_it_again(tmp_path: Path) -> N
     assert {"UMask=0077", "NoNewPrivileges=yes", "LimitNOFILE=65536", "WantedBy=default.target"} <= set(unit)
 
 
+def test_nothing_in_an_argument_is_expanded(tmp_path: Path) -> None:
+    unit = Systemd(config_home=tmp_path, run=Systemctl()).content(plan_of(tmp_path, '100% "mine" $HOME \\')).decode()
+    assert r'"100%% \"mine\" $$HOME \\"' in unit
+
+
 @pytest.mark.skipif(ANALYZE is None, reason="this system has no systemd")
 def test_systemd_accepts_the_unit_and_every_option_in_it(tmp_path: Path) -> None:
     assert ANALYZE is not None

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from gateway.contracts.keys import KeyRole
+from gateway.contracts.keys import KeyGrant, KeyRole
 from gateway.doctor.finding import Finding, Health
 from gateway.doctor.place import examine_keys, examine_state
+from gateway.keys import digest_of
 from gateway.registry import Registry, RegistryReading, StateLock, lock_holder, read_registry
 from gateway.settings import KeySettings, ServerSettings, Settings
 
@@ -145,9 +146,11 @@ def test_a_full_disk_is_told(free: int, health: Health, tmp_path: Path, monkeypa
 # --- keys ---
 
 
-def keys_of(host: str, *keys: KeySettings, environ: dict[str, str] | None = None) -> list[Finding]:
+def keys_of(
+    host: str, *keys: KeySettings, issued: RegistryReading | None = None, environ: dict[str, str] | None = None
+) -> list[Finding]:
     settings = Settings(state_dir="/nowhere", server=ServerSettings(host=host), keys=keys)
-    return list(examine_keys(settings, None, environ or {}))
+    return list(examine_keys(settings, issued, environ or {}))
 
 
 def test_a_gateway_that_others_reach_needs_a_key() -> None:
@@ -167,6 +170,18 @@ def test_a_secret_that_others_can_read_is_a_warning_and_never_shown(tmp_path: Pa
     assert [
         it.health for it in keys_of("::1", KeySettings(name="one", role=KeyRole.CHAT, secret_file=str(secret)))
     ] == [Health.OK]
+
+
+@pytest.mark.anyio
+async def test_a_name_that_is_configured_and_issued_is_a_failure_as_it_is_at_the_start(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path)
+    await registry.add_key("one", KeyGrant(role=KeyRole.ADMIN), digest_of("issued"))
+    await registry.close()
+    issued = read_registry(tmp_path)
+    assert [it.health for it in keys_of("0.0.0.0", issued=issued)] == [Health.OK]  # noqa: S104 - what is examined
+    configured = KeySettings(name="one", role=KeyRole.CHAT, secret_env="ONE")  # noqa: S106 - a name
+    (finding,) = keys_of("127.0.0.1", configured, issued=issued, environ={"ONE": "configured"})
+    assert (finding.health, "gateway keys revoke one" in finding.remedy) == (Health.FAILURE, True)
 
 
 def test_a_secret_that_is_missing_is_a_failure() -> None:

@@ -76,6 +76,8 @@ def test_every_criterion_over_times_must_be_settled_an_advisory_one_too() -> Non
     )
     assert times_settled(timed(abba(AT_FIVE), NO_SLOWER, open_)) == (False,)
     assert times_settled(timed(abba(AT_FIVE, slower=3.0), NO_SLOWER, open_)) == (True,)
+    advisory = msgspec.structs.replace(NO_SLOWER, required=False)
+    assert times_settled(timed(abba(AT_FIVE, slower=3.0), advisory, open_)) == (False,)
     accuracy = Criterion(name="accuracy", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.8)
     assert times_settled(timed(abba(AT_FIVE), NO_SLOWER, accuracy)) == (True,)
     assert times_settled(timed(abba(AT_FIVE), accuracy)) == (False,)

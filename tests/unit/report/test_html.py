@@ -15,9 +15,9 @@ import pytest
 from canary.report.escaping import MAX_PAGE_CHARACTERS
 from canary.report.html import ASSETS, body, document
 from canary.report.html.answers import beside
-from gateway.contracts.evaluations import Completion, ErrorCause, Evaluation, TrialError, Ungraded
+from gateway.contracts.evaluations import Completion, ErrorCause, Evaluation, Role, TrialError, Ungraded
 from gateway.contracts.latency import LatencyRecord
-from tests.support.evaluations import INFRASTRUCTURE_ERROR
+from tests.support.evaluations import INFRASTRUCTURE_ERROR, make_system
 from tests.support.full_run import full_run
 from tests.support.judged_runs import judged, with_answers
 
@@ -267,6 +267,13 @@ def test_times_are_drawn_of_each_arm_at_each_concurrency(page: str) -> None:
     times = [chart for chart in Structure(page).data if chart.get("axis") == "seconds"]
     assert len(times) == 6
     assert all([arm["system"] for arm in chart["arms"]] == ["8bit", "5bit", "4bit"] for chart in times)
+
+
+def test_a_system_that_is_its_own_candidate_has_the_times_of_its_own_trials() -> None:
+    systems = [make_system("old", Role.INCUMBENT), make_system("old")]
+    run = judged({"old": [1.0] * 12}, systems=systems)
+    (chart,) = (chart for chart in Structure(body(run)).data if chart.get("axis") == "seconds")
+    assert [len(arm["values"]) for arm in chart["arms"]] == [12, 12]
 
 
 def test_of_many_times_two_hundred_are_drawn_and_the_extremes_among_them() -> None:

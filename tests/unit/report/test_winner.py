@@ -3,8 +3,8 @@
 import msgspec
 
 from canary.judge import judge
-from canary.winner import choose_winner
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Role, Rule, System
+from gateway.contracts.winner import choose_winner, foremost
 from tests.support.evaluations import make_evaluation, make_system
 
 FLOOR = (Criterion(name="accuracy", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.5),)
@@ -59,3 +59,21 @@ def test_a_candidate_that_equals_the_incumbent_never_wins() -> None:
     same = make_system("old", Role.CANDIDATE)
 
     assert choose_winner(judged(incumbent(), same, right={"old": 9})) is None
+
+
+def test_the_winner_speaks_for_its_evaluation_whoever_was_given_last() -> None:
+    failed, passed = make_system("failed"), make_system("passed")
+    evaluation = judged(incumbent(), passed, failed, right={"old": 9, "passed": 7, "failed": 4})
+
+    assert foremost(evaluation) is evaluation.judgements[0]
+
+
+def test_without_a_winner_the_best_outcome_and_then_the_most_accurate_speaks() -> None:
+    low, high, lowest = make_system("low"), make_system("high"), make_system("lowest")
+    evaluation = judged(incumbent(), low, high, lowest, right={"old": 9, "low": 3, "high": 4, "lowest": 2})
+
+    assert foremost(evaluation) is evaluation.judgements[1]
+
+
+def test_nobody_speaks_for_an_evaluation_without_candidates() -> None:
+    assert foremost(msgspec.structs.replace(judged(incumbent(), right={"old": 9}), judgements=())) is None

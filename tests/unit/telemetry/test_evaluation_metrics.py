@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from canary.judge import judge
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Rule, Statistic
@@ -10,6 +9,7 @@ from gateway.contracts.progress import RunPhase, RunProgress
 from gateway.settings import MetricsSettings
 from gateway.telemetry.metrics import Metrics
 from tests.support.evaluations import make_evaluation
+from tests.support.scraping import samples_in
 
 LABELS = "model=tutor,suite=smoke"
 FLOOR = Criterion(name="floor", metric=Metric.ACCURACY, rule=Rule.AT_LEAST, bound=0.9)
@@ -41,12 +41,8 @@ def metrics_of(limit: int = 32) -> Metrics:
 
 def samples(metrics: Metrics) -> dict[str, float]:
     """Return `name{label=value,...}` and value of every sample of canary's."""
-    return {
-        f"{sample.name}{{{','.join(f'{key}={value}' for key, value in sorted(sample.labels.items()))}}}": sample.value
-        for family in text_string_to_metric_families(metrics.render()[0].decode())
-        for sample in family.samples
-        if sample.name.startswith("canary_")
-    }
+    found = samples_in(metrics.render()[0].decode())
+    return {name: value for name, value in found.items() if name.startswith("canary_")}
 
 
 def judged(**changes: object) -> Evaluation:
@@ -90,6 +86,14 @@ def test_outcomes_are_1_and_the_others_0() -> None:
         of_verdict = f"canary_evaluation_outcome{{model=tutor,outcome={outcome},suite=smoke}}"
         assert found[of_criterion] == found[of_verdict] == (outcome == "failed")
     assert found[f"canary_evaluation_timestamp_seconds{{{LABELS}}}"] == 1767225600
+
+
+def test_of_several_candidates_the_best_is_shown_whoever_was_given_last() -> None:
+    results = {"8bit": [1.0] * 10, "5bit": [1.0] * 10, "4bit": [0.0] * 10}
+    evaluation = make_evaluation(results, criteria=[FLOOR])
+    metrics = metrics_of()
+    metrics.evaluations.recorded(msgspec.structs.replace(evaluation, judgements=judge(evaluation)))
+    assert samples(metrics)["canary_accuracy_ratio{model=tutor,role=candidate,suite=smoke}"] == 1
 
 
 def test_a_ratio_is_the_criterions_or_else_that_of_the_levels() -> None:

@@ -5,7 +5,6 @@ import re
 import msgspec
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as text_string_to_openmetrics_families
-from prometheus_client.parser import text_string_to_metric_families
 
 from canary.judge import judge
 from gateway.contracts.admin import (
@@ -25,6 +24,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import CancelStage
 from gateway.wire import Step
 from tests.support.evaluations import make_evaluation
+from tests.support.scraping import samples_in
 
 PROMOTION = Promotion(
     id=1,
@@ -43,13 +43,7 @@ BUDGET = MemoryStatus(
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    """Return `name{label=value,...}` and value of every sample, as a Prometheus server would read them."""
-    text = metrics.render()[0].decode()
-    return {
-        f"{sample.name}{{{','.join(f'{key}={value}' for key, value in sorted(sample.labels.items()))}}}": sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+    return samples_in(metrics.render()[0].decode())
 
 
 def serving() -> Metrics:

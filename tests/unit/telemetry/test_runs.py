@@ -1,5 +1,8 @@
 """A run is known from its first word to its last, or until it has said nothing for too long."""
 
+import itertools
+from datetime import datetime, tzinfo
+
 import msgspec
 import pytest
 
@@ -18,7 +21,18 @@ class Clock:
         return self.now_s
 
 
-def test_the_last_word_counts_and_the_first_says_since_when() -> None:
+class Calendar:
+    """In place of `datetime`: each look at it is a day later."""
+
+    def __init__(self) -> None:
+        self._days = itertools.count(1)
+
+    def now(self, zone: tzinfo) -> datetime:
+        return datetime(2026, 1, next(self._days), tzinfo=zone)
+
+
+def test_the_last_word_counts_and_the_first_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.runs.datetime", Calendar())
     clock = Clock()
     runs = Runs(timeout_s=60, clock=clock)
     runs.hear(RUN)

@@ -1,6 +1,7 @@
 """A run tells the gateway how far it is, and goes on whatever the gateway makes of that."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_changes_that_come_quickly_are_posted_together(
         wait_until(lambda: len(fake.progress) == 1)
         for sequence in range(100):
             progress.on_trial(make_trial(sequence, "case", make_system("good"), 1.0), 100)
+            time.sleep(0.001)  # in which a thread that posts each change would post some
     assert [each.trials_done for each in fake.progress] == [0, 100]
 
 

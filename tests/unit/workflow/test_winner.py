@@ -2,9 +2,9 @@ import msgspec
 import pytest
 
 from canary.judge import judge
-from canary.winner import choose_winner
 from gateway.contracts.evaluations import Role
 from gateway.contracts.suites import SEED_CRITERIA
+from gateway.contracts.winner import choose_winner
 from tests.support.evaluations import Result, make_evaluation, make_system
 
 

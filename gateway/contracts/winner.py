@@ -1,4 +1,4 @@
-"""Choose which of the candidates that passed is promoted."""
+"""Which of an Evaluation's candidates is promoted, and which speaks for it where only one can."""
 
 from gateway.contracts.evaluations import Evaluation, Judgement, Metric, Outcome, System
 
@@ -18,10 +18,25 @@ def choose_winner(evaluation: Evaluation) -> System | None:
     return None if best is None else best[0]
 
 
+def foremost(evaluation: Evaluation) -> Judgement | None:
+    """Return the winner's judgement; without one, of those with the best outcome the most accurate's."""
+    winner = choose_winner(evaluation)
+    if winner is not None:
+        return evaluation.judgements[evaluation.candidates.index(winner)]
+    return min(
+        evaluation.judgements,
+        key=lambda judgement: (judgement.verdict.outcome.severity, -_accuracy(judgement)),
+        default=None,
+    )
+
+
 def _accuracy(judgement: Judgement) -> float:
     overall = next(
-        comparison
-        for comparison in judgement.comparisons
-        if comparison.metric is Metric.ACCURACY and comparison.category is None
+        (
+            comparison
+            for comparison in judgement.comparisons
+            if comparison.metric is Metric.ACCURACY and comparison.category is None
+        ),
+        None,
     )
-    return overall.candidate.value or 0.0
+    return 0.0 if overall is None else overall.candidate.value or 0.0
