@@ -155,6 +155,13 @@ def _timing_hindrance(
     """Return what keeps times that were measured apart from saying anything, or that the candidate failed at them."""
     ours, theirs = candidate.blocks or (), incumbent.blocks or ()
     concurrency = criterion.concurrency or 1
+    systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
+    alone = [each.system.role for each in systems if each.system.variant.engine.one_at_a_time]
+    if alone and concurrency > 1:
+        return Outcome.INCONCLUSIVE, (
+            f"the engine of the {' and of the '.join(alone)} serves one request at a time (`kv_bits`, `draft`), so "
+            f"that nothing is timed at {concurrency}: declare it without, or make this criterion advisory"
+        )
     failed = [code for block in ours if block.concurrency == concurrency for code in block.candidate_errors]
     if failed:
         codes = ", ".join(sorted(set(failed)))

@@ -68,9 +68,7 @@ def measure_latency(
     cases = choose_cases(suite, systems, tried.trials, output_tokens=protocol.output_tokens)
     if record is None or not cases:
         return record
-    levels = sorted({1, protocol.concurrency})
-    at = " and ".join(str(level) for level in levels)
-    note(f"Timing {len(places)} systems in {protocol.cycles} cycles at most, requests in flight: {at}.")
+    note(_plan_in_words(places, protocol))
     asked = _Asked(suite=suite, model=tried.model, planned=record)
     for place in places:
         bring(place[0])
@@ -79,10 +77,27 @@ def measure_latency(
     look = first_look(protocol.cycles) or protocol.cycles
     for cycles in (range(look), range(look, protocol.cycles)):
         left = places if cycles.start == 0 else _left_open(places, msgspec.structs.replace(tried, latency=record))
-        turns = _turns(left, cases, protocol, levels, cycles)
+        turns = _turns(left, cases, protocol, cycles)
         blocks = [_time_block(gateway, turn, asked, bring=bring) for turn in turns]
         record = msgspec.structs.replace(record, blocks=(*record.blocks, *blocks))
     return record
+
+
+def _timed_at(concurrency: int, places: Sequence[Place]) -> list[Place]:
+    """Return those of the systems that are timed with so many requests in flight; nobody where no candidate is.
+
+    Where an engine serves one request at a time, the others of several would be timed while they queue.
+    """
+    able = [place for place in places if concurrency == 1 or not place[1].variant.engine.one_at_a_time]
+    return able if any(position for position, _ in able) else []
+
+
+def _plan_in_words(places: Sequence[Place], protocol: LatencyProtocol) -> str:
+    levels = [level for level in sorted({1, protocol.concurrency}) if _timed_at(level, places)]
+    at = " and ".join(str(level) for level in levels)
+    alone = [system.variant.name for _, system in places if system.variant.engine.one_at_a_time]
+    at_one_only = f" One at a time only: {', '.join(alone)}." if alone and protocol.concurrency > 1 else ""
+    return f"Timing {len(places)} systems in {protocol.cycles} cycles at most, requests in flight: {at}.{at_one_only}"
 
 
 def _left_open(places: Sequence[Place], record: Evaluation) -> list[Place]:
@@ -113,17 +128,16 @@ def choose_cases(
     return tuple(of_id[reference.id] for reference in order if reference.id in chosen)
 
 
-def _turns(
-    places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, levels: Sequence[int], cycles: range
-) -> Iterator[_Turn]:
+def _turns(places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, cycles: range) -> Iterator[_Turn]:
     """Yield the blocks in the order to time them; each cycle goes on in the cases where the one before has ended."""
-    for concurrency in levels:
+    for concurrency in sorted({1, protocol.concurrency}):
+        timed = _timed_at(concurrency, places)
         # Enough that all of them are in flight at once.
         count = max(protocol.prompts_per_cycle, concurrency)
         for cycle in cycles:
             asked = tuple(cases[(cycle * count + number) % len(cases)] for number in range(count))
-            forth = list(places) if cycle % 2 == 0 else list(reversed(places))
-            for place in (*forth, *reversed(forth)):
+            forth = timed if cycle % 2 == 0 else timed[::-1]
+            for place in (*forth, *forth[::-1]):
                 yield _Turn(cycle=cycle, concurrency=concurrency, place=place, cases=asked)
 
 

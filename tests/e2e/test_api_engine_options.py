@@ -7,12 +7,29 @@ import httpx
 import msgspec
 import pytest
 
+from canary.cli import run
+from canary.client import GatewayClient
 from gateway.contracts.admin import EngineView, VariantView
+from gateway.contracts.evaluations import Outcome
 from gateway.settings import EngineSettings, Settings
+from tests.support.mini_suite import write_mini_suite
 from tests.support.served import Served, serving
 from tests.support.tiny_llama import write_adapter, write_model
 
 QUESTION = {"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 8, "temperature": 0}
+
+TIMED_TWO_AT_A_TIME = """
+[protocol.latency]
+cycles = 2
+output_tokens = 6
+concurrency = 2
+[[criteria]]
+name = "two_at_a_time"
+metric = "end_to_end_s"
+rule = "at_most"
+bound = 100
+concurrency = 2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +92,23 @@ def test_a_draft_and_a_quantised_cache_say_that_they_serve_one_at_a_time(
     engine = _load(http, view.reference)
     assert (engine.max_rows, engine.one_at_a_time) == (1, True)
     assert _answer(http, view.reference)
+
+
+def test_an_engine_that_serves_one_at_a_time_is_judged_at_one(
+    http: httpx.Client, served: Served, tmp_path: Path
+) -> None:
+    _register(http, source=served.references["tiny"], kv_bits=8, kv_group_size=32, name="judged")
+    suite = write_mini_suite(tmp_path, count=4)
+    with (suite / "suite.toml").open("a") as file:
+        file.write(TIMED_TWO_AT_A_TIME)
+    run(["evaluate", "judged", "--suite", str(suite), "--for", "tiny", "--gateway", served.url])
+    with GatewayClient(served.url) as gateway:
+        evaluation = gateway.evaluation(gateway.evaluations()[0].id)
+    assert evaluation.latency is not None
+    assert {(block.system, block.concurrency) for block in evaluation.latency.blocks} == {(0, 1), (1, 1)}
+    results = {result.criterion.name: result for result in evaluation.judgements[0].results}
+    assert results["two_at_a_time"].outcome is Outcome.INCONCLUSIVE
+    assert "serves one request at a time" in results["two_at_a_time"].reason
 
 
 @pytest.mark.parametrize(

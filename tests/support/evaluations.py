@@ -83,6 +83,12 @@ def make_system(
     )
 
 
+def serving_one_at_a_time(system: System) -> System:
+    """Return it with a quantised cache, which mlx-lm does not batch."""
+    engine = msgspec.structs.replace(system.variant.engine, kv_bits=8)
+    return msgspec.structs.replace(system, variant=msgspec.structs.replace(system.variant, engine=engine))
+
+
 def make_trial(sequence: int, case_id: str, system: System, result: Result, *, generation_time_s: float = 1.0) -> Trial:
     grade = Grade(value=result, reason="as told") if isinstance(result, float | int) else result
     completion = Completion(

@@ -23,7 +23,7 @@ from gateway.contracts.evaluations import (
 )
 from gateway.contracts.host import HostRecord
 from gateway.contracts.latency import LatencyBlock, TimedAnswer
-from tests.support.evaluations import make_evaluation, make_host, make_system
+from tests.support.evaluations import make_evaluation, make_host, make_system, serving_one_at_a_time
 from tests.support.timed_blocks import abba, answer, block, with_blocks
 
 NO_SLOWER = Criterion(
@@ -188,6 +188,35 @@ def test_each_concurrency_is_a_figure_of_its_own() -> None:
     assert "4 requests were kept" in judged(blocks, at_four).reason
     together = [msgspec.structs.replace(each, batch_rows=float(each.concurrency)) for each in blocks]
     assert judged(together, at_four).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("alone", "rule", "outcome"),
+    [
+        (Role.CANDIDATE, Rule.AT_MOST, Outcome.INCONCLUSIVE),
+        (Role.CANDIDATE, Rule.NO_WORSE_THAN, Outcome.INCONCLUSIVE),
+        (Role.INCUMBENT, Rule.NO_WORSE_THAN, Outcome.INCONCLUSIVE),
+        (Role.INCUMBENT, Rule.AT_MOST, Outcome.PASSED),
+    ],
+)
+def test_several_at_a_time_are_not_decided_of_an_engine_that_serves_one(
+    alone: Role, rule: Rule, outcome: Outcome
+) -> None:
+    at_four = msgspec.structs.replace(NO_SLOWER if rule is Rule.NO_WORSE_THAN else CEILING, concurrency=4)
+    systems = [make_system("a", Role.INCUMBENT), make_system("b")]
+    changed = [serving_one_at_a_time(system) if system.role is alone else system for system in systems]
+    plain = make_evaluation({"a": [1.0] * 24, "b": [1.0] * 24}, systems=changed, criteria=[at_four, NO_SLOWER])
+    together = [
+        msgspec.structs.replace(each, concurrency=4, batch_rows=4.0)
+        for each in abba(12)
+        if not changed[each.system].variant.engine.one_at_a_time
+    ]
+    at_many, at_one = judge(with_blocks(plain, [*abba(12), *together]))[0].results
+    assert at_many.outcome is outcome
+    assert (f"the engine of the {alone} serves one request at a time" in at_many.reason) is (
+        outcome is not Outcome.PASSED
+    )
+    assert at_one.outcome is Outcome.PASSED
 
 
 def test_a_category_and_a_tag_choose_the_prompts() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from gateway.contracts.evaluations import Evaluation, Role, System, Trial
 from gateway.contracts.latency import LatencyRecord
 from gateway.contracts.memory import MemoryRecord
 from gateway.contracts.scheduling import SchedulingClass
-from tests.support.evaluations import make_evaluation, make_system, make_trial
+from tests.support.evaluations import make_evaluation, make_system, make_trial, serving_one_at_a_time
 from tests.support.fake_gateway import FakeGateway, error_response, stream_response, whole_answer
 from tests.support.mini_suite import write_mini_suite
 
@@ -34,11 +34,11 @@ def mini_suite(parent: Path, protocol: str, *, profile: str = "seed") -> Suite:
     return load_suite("mini", search_path=[parent])
 
 
-def trials(suite: Suite, lengths: Callable[[int, System], int]) -> list[Trial]:
+def trials(suite: Suite, lengths: Callable[[int, System], int], systems: Sequence[System] = SYSTEMS) -> list[Trial]:
     made = [
         (case, system, make_trial(2 * number + position, case.id, system, 1.0))
         for number, case in enumerate(suite.cases)
-        for position, system in enumerate(SYSTEMS)
+        for position, system in enumerate(systems)
     ]
     number_of = {case.id: number for number, case in enumerate(suite.cases)}
     return [
@@ -81,28 +81,35 @@ def test_prompts_are_those_whose_answers_are_long_from_everybody(tmp_path: Path)
     assert choose_cases(suite, SYSTEMS, [], output_tokens=10) == ()
 
 
-def tried(suite: Suite) -> Evaluation:
+def tried(suite: Suite, systems: Sequence[System]) -> Evaluation:
     """Return a record with all its trials, whose cases and criteria are the suite's."""
-    plain = make_evaluation({system.variant.name: [] for system in SYSTEMS}, systems=SYSTEMS)
+    plain = make_evaluation({system.variant.name: [] for system in systems}, systems=systems)
     return msgspec.structs.replace(
         plain,
         profile=suite.manifest.profile,
         criteria=suite.manifest.effective_criteria(),
         cases=tuple(case.reference() for case in suite.cases),
-        trials=tuple(trials(suite, lambda _number, _system: 40)),
+        trials=tuple(trials(suite, lambda _number, _system: 40, systems)),
         latency=planned_latency(suite),
     )
 
 
-def timed(suite: Suite, fake: FakeGateway, order: list[int] | None = None) -> LatencyRecord:
+def timed(
+    suite: Suite,
+    fake: FakeGateway,
+    order: list[int] | None = None,
+    *,
+    systems: Sequence[System] = SYSTEMS,
+    notes: list[str] | None = None,
+) -> LatencyRecord:
     with GatewayClient("http://gateway.test", transport=fake.transport) as gateway:
         record = measure_latency(
             gateway,
-            list(enumerate(SYSTEMS)),
+            list(enumerate(systems)),
             suite,
-            tried(suite),
+            tried(suite, systems),
             bring=brought if order is None else order.append,
-            note=noted,
+            note=noted if notes is None else notes.append,
         )
     assert record is not None
     return record
@@ -163,6 +170,27 @@ def test_each_block_says_whose_turn_it_is(tmp_path: Path) -> None:
     order: list[int] = []
     timed(mini_suite(tmp_path, "[protocol.latency]\ncycles = 2\nprompts_per_cycle = 1\n"), fake_gateway(), order)
     assert order == [0, 1, 0, 1, 1, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("one_at_a_time", "at_two", "in_flight"), [((1,), set(), "1"), ((0,), {1}, "1 and 2"), ((), {0, 1}, "1 and 2")]
+)
+def test_an_engine_that_serves_one_at_a_time_is_timed_with_one_in_flight_only(
+    tmp_path: Path, one_at_a_time: tuple[int, ...], at_two: set[int], in_flight: str
+) -> None:
+    suite = mini_suite(tmp_path, "[protocol.latency]\ncycles = 2\nprompts_per_cycle = 1\nconcurrency = 2\n")
+    systems = [
+        serving_one_at_a_time(system) if position in one_at_a_time else system
+        for position, system in enumerate(SYSTEMS)
+    ]
+    fake, notes = fake_gateway(), []
+    fake.chat = lambda request: stream_response(whole_answer("4"), request.headers["x-gateway-variant"])
+    record = timed(suite, fake, systems=systems, notes=notes)
+    assert {block.system for block in record.blocks if block.concurrency == 1} == {0, 1}
+    assert {block.system for block in record.blocks if block.concurrency == 2} == at_two
+    names = ", ".join(SYSTEMS[position].variant.name for position in one_at_a_time)
+    end = f"requests in flight: {in_flight}." + (f" One at a time only: {names}." if names else "")
+    assert [note.endswith(end) for note in notes] == [True]
 
 
 # --- memory ---
