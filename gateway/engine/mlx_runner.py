@@ -51,7 +51,7 @@ class MlxRunner:
         self._samplers = Samplers()
         self._line = PrefillLine(model, prefixes)
         self._pace = PrefillPace(prefill_step_tokens)
-        self._long_tokens = prefill_step_tokens
+        self._full_tokens = prefill_step_tokens
         """A prompt of more is long: to join with it and to keep it copies so much KV that streams feel it."""
         self._computed: list[PrefillRow] = []
         """Rows of long prompts that are out of the line, and join in the next step."""
@@ -140,6 +140,9 @@ class MlxRunner:
         rows = self._line.next_rows(budget_tokens, free_rows=free_rows)
         if not rows:
             return 0
+        if len(rows) == 1 and budget_tokens < self._full_tokens:
+            # The streams wait for each piece, and longest for the largest.
+            budget_tokens = rows[0].piece_tokens(budget_tokens)
         try:
             count = advance(self._model, rows, budget_tokens)
         except Exception as error:  # whatever MLX raises: a prompt has touched its own row's cache only
@@ -164,7 +167,7 @@ class MlxRunner:
         self._joined.append(row)
 
     def _is_long(self, row: PrefillRow) -> bool:
-        return len(row.spec.prompt) > self._long_tokens
+        return len(row.spec.prompt) > self._full_tokens
 
     def _decode(self, *, learns: bool) -> list[RowToken]:
         """Step the batches whose turn it is, and where a step's duration is its own learn it."""

@@ -1,5 +1,6 @@
 """Prompts on their way into a KV cache, a chunk a step, before their rows decode."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ class PrefillRow:
     def left_tokens(self) -> int:
         """What is to be computed but for the last token, which is decoding's first."""
         return len(self.spec.prompt) - 1 - self.done_tokens
+
+    def piece_tokens(self, most: int) -> int:
+        """Return how many to compute next so that what is left is cut into as few pieces as may be, of one size."""
+        return math.ceil(self.left_tokens / max(1, math.ceil(self.left_tokens / most)))
 
 
 def advance(model: nn.Module, rows: Sequence[PrefillRow], budget_tokens: int) -> int:

@@ -27,6 +27,8 @@ class PrefillPace:
         self._floor_tokens = min(_FLOOR_TOKENS, full_tokens)
         self._beside_tokens = float(self._floor_tokens)
         """The next budget beside streams."""
+        self._wanted_tokens = self._beside_tokens
+        """What the last chunk alone would have made of it."""
         self._decode_s: float | None = None
         """Running mean of steps without a chunk."""
         self._steps_since_sample = _STEPS_BETWEEN_SAMPLES
@@ -69,4 +71,9 @@ class PrefillPace:
             wanted = max(wanted, 2.0 * tokens)
         if wanted < self._beside_tokens and tokens < int(self._beside_tokens) and chunk_s <= allowed_s:
             return  # The short end of a prompt costs more a token than a whole chunk does.
-        self._beside_tokens = min(max(wanted, least, self._floor_tokens), most, self._full_tokens)
+        before, self._wanted_tokens = (
+            self._wanted_tokens,
+            min(max(wanted, least, self._floor_tokens), most, self._full_tokens),
+        )
+        # It grows where two chunks agree: one that was quick by accident would make the next the longest of all.
+        self._beside_tokens = min(self._wanted_tokens, max(self._beside_tokens, before))

@@ -274,6 +274,7 @@ def test_while_streams_run_a_long_prompt_comes_in_small_chunks_and_each_step_giv
     assert sum(model.chunks) == 999
     assert max(gaps_s) <= 2 * (0.010 + 0.001 * model.chunks[-1])
     assert max(model.chunks) <= 16
+    assert max(model.chunks) - min(model.chunks) <= 1
 
 
 def test_beside_streams_a_long_prompt_joins_in_a_step_without_a_chunk(llama: Any) -> None:

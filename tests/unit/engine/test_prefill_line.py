@@ -39,6 +39,11 @@ def test_chunks_go_to_the_first_and_to_the_shortest_in_turn(llama: Any) -> None:
     assert _turns(llama, line, 20) == [[1], [3], [1], [2], [1], [2], [1], [2], [1], [1], [1]]
 
 
+def test_a_prompt_is_computed_in_pieces_of_one_size(llama: Any) -> None:
+    (one,) = _line(llama, row(1, words(38, 1))).next_rows(16, free_rows=1)
+    assert [advance(llama, [one], one.piece_tokens(16)) for _ in range(4)] == [13, 12, 12, 0]
+
+
 def test_prompts_that_one_chunk_finishes_share_it(llama: Any) -> None:
     line = _line(llama, *(row(number, words(11, number)) for number in range(1, 7)))
     assert _turns(llama, line, 40) == [[1, 2, 3, 4], [5, 6]]

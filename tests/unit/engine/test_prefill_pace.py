@@ -68,11 +68,19 @@ def test_as_a_context_grows_chunks_shrink_and_take_no_longer() -> None:
     assert pace.budget_tokens(streams=8) < 30
 
 
-def test_one_chunk_that_hides_behind_the_decode_step_lets_the_next_grow_by_half_only() -> None:
+def test_chunks_that_hide_behind_the_decode_step_let_the_next_grow_by_half_only() -> None:
     pace = PrefillPace(FULL)
     pace.observe(duration_s=0.1, streams=8, prefill_tokens=0)
-    pace.observe(duration_s=0.09, streams=8, prefill_tokens=16)
+    for _ in range(2):
+        pace.observe(duration_s=0.09, streams=8, prefill_tokens=16)
     assert pace.budget_tokens(streams=8) == 24
+
+
+def test_one_quick_chunk_among_slow_ones_does_not_let_chunks_grow() -> None:
+    pace = _at(100)
+    for chunk_s in (0.040, 0.005, 0.040, 0.005):
+        pace.observe(duration_s=0.100 + chunk_s, streams=8, prefill_tokens=100)
+        assert pace.budget_tokens(streams=8) <= 101
 
 
 def test_one_slow_chunk_does_no_more_than_halve_the_next() -> None:
@@ -113,7 +121,8 @@ def test_the_short_end_of_a_prompt_does_not_shrink_the_next_ones_chunks() -> Non
 
 def test_prompts_that_are_shorter_than_the_budget_let_it_grow_where_they_are_cheap() -> None:
     pace = _at(20)
-    pace.observe(duration_s=0.101, streams=8, prefill_tokens=12)
+    for _ in range(2):
+        pace.observe(duration_s=0.101, streams=8, prefill_tokens=12)
     assert pace.budget_tokens(streams=8) == 30
 
 
