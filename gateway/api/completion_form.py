@@ -11,6 +11,7 @@ from gateway.api.errors import encode_error
 from gateway.api.form import Head
 from gateway.api.sse import DONE, event
 from gateway.api.stream_options import includes_usage
+from gateway.api.text_event import TextEvent, is_text_alone
 from gateway.completions import prompts_of
 from gateway.contracts.chat import Usage
 from gateway.contracts.completions import CompletionChoice, CompletionLogprobs, CompletionRequest, TextCompletion
@@ -62,8 +63,12 @@ class CompletionChunks:
         self._empty = msgspec.structs.replace(_empty(head), usage=None if include_usage else msgspec.UNSET)
         self._include_usage = include_usage
         self._places = defaultdict[int, TokenPlaces](places) if places else None
+        self._texts: dict[int, TextEvent] = {}
+        """By choice."""
 
     def delta(self, index: int, said: TokenDelta) -> bytes:
+        if self._places is None and is_text_alone(said):  # nearly every delta there is, so it goes the short way
+            return self._text(index, said.text) if said.text else b""
         events = b""
         if said.text or said.logprobs:
             logprobs = self._places[index].add(said.text, said.logprobs) if self._places is not None else None
@@ -71,6 +76,13 @@ class CompletionChunks:
         if said.finish_reason is not None:
             events += self._event(CompletionChoice(index=index, text="", finish_reason=said.finish_reason))
         return events
+
+    def _text(self, index: int, text: str) -> bytes:
+        texts = self._texts.get(index)
+        if texts is None:
+            empty = self._event(CompletionChoice(index=index, text="", finish_reason=None))
+            texts = self._texts[index] = TextEvent(empty, b'"text":')
+        return texts.of(text)
 
     def end(self, usage: Usage) -> bytes:
         if not self._include_usage:

@@ -12,6 +12,8 @@ from gateway.api.disconnect import ReaderStalled
 from gateway.api.sse import KEEP_ALIVE
 
 _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+_SENT = object()
+"""In place of what a `send` waits for, where it waited for nothing."""
 
 
 class EventStream:
@@ -70,10 +72,9 @@ class EventStream:
         """Send whole events without a turn of the event loop; nothing where there are none."""
         if not data:
             return
-        sending = self._write(data, more=True)
-        try:
-            sending.send(None)
-        except StopIteration:
+        sending = self._send_body({"type": "http.response.body", "body": data, "more_body": True}).__await__()
+        if next(sending, _SENT) is _SENT:
+            self._last_sent_s = time.monotonic()
             return
         # The server waits for a slow client before it writes, so nothing of this is sent.
         sending.close()

@@ -1,7 +1,6 @@
 """A message's answers, whole and as the events of Anthropic's Messages API."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -9,6 +8,7 @@ from gateway.anthropic import SIGNATURE, blocks_of, ending_of, named, tool_use_i
 from gateway.api.completion import finish_reason_of, usage_of
 from gateway.api.errors import encode_anthropic_error
 from gateway.api.form import Head
+from gateway.api.text_event import TextEvent
 from gateway.contracts.anthropic import (
     AddedInput,
     AddedSignature,
@@ -78,7 +78,10 @@ class MessageChunks:
         self._started = False
         self._index = 0
         """Of the block that grows, or of the next one."""
-        self._growing: Literal["text", "thinking"] | None = None
+        self._words: TextEvent | None = None
+        """Of the block that grows, where that is text."""
+        self._thoughts: TextEvent | None = None
+        """Of the block that grows, where that is thinking."""
         self._ending = Ending(stop_reason="end_turn")
 
     def delta(self, _: int, said: TokenDelta) -> bytes:
@@ -86,7 +89,7 @@ class MessageChunks:
         if said.reasoning:
             events += self._think(said.reasoning)
         if said.text:
-            events += self._grow("text", TextBlock(text="")) + self._added(AddedText(text=said.text))
+            events += self._say(said.text)
         for call in said.tool_calls:
             events += self._call(call)
         if said.finish_reason is not None:
@@ -113,29 +116,33 @@ class MessageChunks:
         return _event(MessageStart(message=message))
 
     def _think(self, text: str) -> bytes:
-        events = self._grow("thinking", ThinkingBlock(thinking="", signature=""))
-        return events + self._added(AddedThinking(thinking=text)) if self._thinking_shown else events
+        events = b""
+        if self._thoughts is None:
+            events = self._close() + self._open(ThinkingBlock(thinking="", signature=""))
+            self._thoughts = TextEvent(self._added(AddedThinking(thinking="")), b'"thinking":')
+        return events + self._thoughts.of(text) if self._thinking_shown else events
 
-    def _grow(self, kind: Literal["text", "thinking"], empty: Block) -> bytes:
-        """Return the events that come before a piece of such a block: none where it is the one that grows."""
-        if self._growing == kind:
-            return b""
-        events = self._close() + _event(BlockStart(index=self._index, content_block=empty))
-        self._growing = kind
-        return events
+    def _say(self, text: str) -> bytes:
+        events = b""
+        if self._words is None:
+            events = self._close() + self._open(TextBlock(text=""))
+            self._words = TextEvent(self._added(AddedText(text="")), b'"text":')
+        return events + self._words.of(text)
 
     def _call(self, call: ToolCall) -> bytes:
-        events = self._close()
         begun = ToolUseBlock(id=tool_use_id(call), name=call.function.name, input=msgspec.Raw(b"{}"))
-        events += _event(BlockStart(index=self._index, content_block=begun))
+        events = self._close() + self._open(begun)
         return events + self._added(AddedInput(partial_json=call.function.arguments)) + self._stop()
+
+    def _open(self, empty: Block) -> bytes:
+        return _event(BlockStart(index=self._index, content_block=empty))
 
     def _close(self) -> bytes:
         """Return the last events of the block that grows, if one does."""
-        if self._growing is None:
+        if self._words is None and self._thoughts is None:
             return b""
-        events = self._added(AddedSignature(signature=SIGNATURE)) if self._growing == "thinking" else b""
-        self._growing = None
+        events = b"" if self._thoughts is None else self._added(AddedSignature(signature=SIGNATURE))
+        self._words = self._thoughts = None
         return events + self._stop()
 
     def _stop(self) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.api.errors import encode_error
+from gateway.api.text_event import TextEvent, is_text_alone
 from gateway.contracts.chat import ChatCompletionChunk, ChunkChoice, Delta, Usage
 from gateway.contracts.logprobs import ChoiceLogprobs
 from gateway.contracts.tools import ToolCallDelta
@@ -43,22 +44,21 @@ class ChunkEncoder:
             choices=(),
             usage=None if include_usage else msgspec.UNSET,
         )
-        # What is the same in every event is encoded once. The split is the only one: in a string quotes are escaped.
-        before, split, self._after = event(_encoder.encode(self._empty)).partition(b'"choices":[')
-        self._before = before + split
         self._include_usage = include_usage
-        self._started: set[int] = set()
-        """Choices that have had their role."""
+        self._texts: dict[int, TextEvent] = {}
+        """By choice, of those that have had their role."""
         self._call_numbers: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
         """By choice."""
 
     def delta(self, index: int, said: TokenDelta) -> bytes:
         """Return the events of what one choice said, or nothing where a later delta says nothing yet."""
-        if index in self._started and _is_text_alone(said):  # nearly every delta there is, so it goes the short way
-            return self._event(ChunkChoice(index=index, delta=Delta(content=said.text))) if said.text else b""
+        texts = self._texts.get(index)
+        if texts is not None and is_text_alone(said):  # nearly every delta there is, so it goes the short way
+            return texts.of(said.text) if said.text else b""
         parts = self._parts(index, said)
-        if index not in self._started:
-            self._started.add(index)
+        if texts is None:
+            empty = self._event(ChunkChoice(index=index, delta=Delta(content="")))
+            self._texts[index] = TextEvent(empty, b'"delta":{"content":')
             first = parts[0] if parts else Delta(content="")
             # Null is what an answer of calls has for content; left out, it would be undefined.
             content = None if first.content is msgspec.UNSET else first.content
@@ -98,8 +98,4 @@ class ChunkEncoder:
         return event(encode_error(error))
 
     def _event(self, choice: ChunkChoice) -> bytes:
-        return self._before + _encoder.encode(choice) + self._after
-
-
-def _is_text_alone(said: TokenDelta) -> bool:
-    return not (said.finish_reason or said.reasoning or said.tool_calls or said.logprobs)
+        return event(_encoder.encode(msgspec.structs.replace(self._empty, choices=(choice,))))

@@ -1,6 +1,7 @@
 """A stream whose client does not read is given up, and nothing else is."""
 
 import asyncio
+import time
 from typing import cast
 
 import pytest
@@ -143,6 +144,23 @@ async def test_what_is_sent_now_is_out_without_a_turn_of_the_loop() -> None:
         stream.send_now(b"")
         assert reader.taken == [b"first", b"second"]
         assert stream.flows
+
+
+async def test_no_comment_comes_between_events_that_are_sent_now() -> None:
+    reader = Reader(takes=1_000_000)
+    interval_s = 0.2
+    silences_s: list[float] = []
+    async with asyncio.timeout(10), reader.stream(interval_s=interval_s) as stream:
+        await stream.send(b"first")
+        began_s = sent_s = time.monotonic()
+        while sent_s < began_s + 2 * interval_s:
+            await asyncio.sleep(interval_s / 20)
+            stream.send_now(b"event")
+            silences_s.append(time.monotonic() - sent_s)
+            sent_s += silences_s[-1]
+    comments = sum(it.startswith(b":") for it in reader.taken)
+    # A machine that stood still for long enough is to have had some.
+    assert comments <= sum(2 * silence_s // interval_s for silence_s in silences_s)
 
 
 async def test_what_a_slow_client_does_not_take_now_comes_once_and_before_what_follows() -> None:
