@@ -17,12 +17,14 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def run_key(url: str, empty: Evaluation, host: Host) -> str:
-    """Return the digest of all that the trials of a run depend on, and all that decides which there are."""
+    """Return the digest of all that the trials of a run depend on, and all that decides which there are.
+
+    Who serves meanwhile is no part of it: the systems are named, and the record says what serves when it is made.
+    """
     return digest_of(
         {
             "gateway": url,
             "model": empty.model,
-            "revision": empty.deployment_revision,
             "suite": empty.suite,
             "profile": empty.profile,
             "criteria": empty.criteria,

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -13,7 +13,16 @@ from gateway.contracts.evaluations import Evaluation, Trial
 STANDINGS_EVERY_S = 1.0
 """Nobody reads faster, and intervals after each of a thousand cases would hold the trials up."""
 
-OnStandings = Callable[[Mapping[str, Standing]], None]
+
+class CandidateStanding(msgspec.Struct, frozen=True, kw_only=True):
+    label: str
+    """As the report calls it, for lines that are narrow."""
+    reference: str
+    """`name@digest`, for whoever has not seen the report."""
+    standing: Standing
+
+
+OnStandings = Callable[[Sequence[CandidateStanding]], None]
 
 
 class Following:
@@ -36,6 +45,12 @@ class Following:
         return over | {0} if all(stopped) else over
 
     def _tell(self, so_far: Evaluation) -> None:
-        stand = zip(self._labels, standings(so_far), strict=True)
-        self._on_standings({label: standing for label, standing in stand if standing is not None})
+        stand = zip(self._labels, so_far.candidates, standings(so_far), strict=True)
+        self._on_standings(
+            [
+                CandidateStanding(label=label, reference=candidate.variant.reference, standing=standing)
+                for label, candidate, standing in stand
+                if standing is not None
+            ]
+        )
         self._told_s = time.monotonic()

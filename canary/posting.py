@@ -1,7 +1,7 @@
 """Tell the gateway how far a run is, for its metrics and its console. No run fails for that, or waits for it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from threading import Event, Thread
 from types import TracebackType
 from typing import Protocol, Self
@@ -10,7 +10,7 @@ import msgspec
 
 from canary.client import GatewayClient
 from canary.errors import CanaryError, GatewayRefused
-from canary.judge import Standing
+from canary.following import CandidateStanding
 from canary.stage import Lineup
 from gateway.contracts.evaluations import Trial
 from gateway.contracts.progress import RunPhase, RunProgress, RunStanding
@@ -30,7 +30,7 @@ class Progress(Protocol):
 
     def on_trial(self, trial: Trial, total: int) -> None: ...
 
-    def on_case(self, standings: Mapping[str, Standing]) -> None: ...
+    def on_case(self, standings: Sequence[CandidateStanding]) -> None: ...
 
 
 class PostedProgress:
@@ -69,12 +69,11 @@ class PostedProgress:
         self._shown.on_trial(trial, total)
         self._change(trials_done=trial.sequence + 1, trials_total=total)
 
-    def on_case(self, standings: Mapping[str, Standing]) -> None:
+    def on_case(self, standings: Sequence[CandidateStanding]) -> None:
         self._shown.on_case(standings)
         self._change(
             standings=tuple(
-                RunStanding(candidate=label, **msgspec.structs.asdict(standing))
-                for label, standing in standings.items()
+                RunStanding(candidate=each.reference, **msgspec.structs.asdict(each.standing)) for each in standings
             )
         )
 

@@ -1,6 +1,6 @@
 """Show how far a run is and how it stands: a bar on a terminal, a line for every tenth elsewhere."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from canary.judge import Standing
+from canary.following import CandidateStanding
 from canary.report.escaping import visible
 from canary.report.quantities import difference, interval
 from gateway.contracts.evaluations import Metric, Trial
@@ -65,16 +65,17 @@ class RunProgress:
         if done == total:
             self._bar.stop()
 
-    def on_case(self, standings: Mapping[str, Standing]) -> None:
-        self._standings = tuple(_in_words(label, standing) for label, standing in standings.items())
+    def on_case(self, standings: Sequence[CandidateStanding]) -> None:
+        self._standings = tuple(_in_words(candidate) for candidate in standings)
         self._bar.lines = self._standings
 
 
-def _in_words(label: str, standing: Standing) -> str:
+def _in_words(candidate: CandidateStanding) -> str:
     """Say what is seen so far, and that it decides nothing: whoever stops here because it looks good has peeked."""
+    label, standing = visible(candidate.label), candidate.standing
     spread = interval(standing.low, standing.high, Metric.ACCURACY, signed=True)
     early = f", may end at {standing.expected_stop}" if standing.expected_stop < standing.planned else ""
     return (
-        f"  {visible(label)}: {difference(standing.difference, Metric.ACCURACY)} so far ({spread}; decides nothing), "
+        f"  {label}: {difference(standing.difference, Metric.ACCURACY)} so far ({spread}; decides nothing), "
         f"{standing.pairs} of {standing.planned} cases{early}"
     )

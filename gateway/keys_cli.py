@@ -13,7 +13,8 @@ import msgspec
 from click.core import ParameterSource
 
 from gateway.asking import ask, decoded, gateway_option
-from gateway.contracts.keys import KEY_NAME, MAX_GRACE_S, MAX_LIMIT, CreateKey, KeyRole, KeyView, NewSecret, RotateKey
+from gateway.contracts.keys import MAX_GRACE_S, MAX_LIMIT, CreateKey, KeyRole, KeyView, NewSecret, RotateKey
+from gateway.contracts.names import KEY_NAME
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.errors import StartError
 from gateway.issued_keys import IssuedKeys

@@ -129,7 +129,7 @@ class Promotions:
             async with self._recording_failure(body, target, kind):
                 done = await self._exchange(body, kind, target, evaluation, host)
             view = await self._confirm(done, target, kind)
-            _tell(view.promotion)
+            await self._tell(view.promotion)
             return view
 
     async def _target(self, body: PromotionRequest, kind: PromotionKind) -> VariantView:
@@ -252,7 +252,9 @@ class Promotions:
     async def _record_failed(
         self, body: PromotionRequest, target: VariantView, kind: PromotionKind, reason: str
     ) -> None:
-        _tell(await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id))
+        await self._tell(
+            await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id)
+        )
 
     async def _record(
         self,
@@ -269,21 +271,25 @@ class Promotions:
         self._metrics.deployments.promotion_finished(promotion)
         return promotion
 
+    async def _tell(self, promotion: Promotion) -> None:
+        """Write the one line of a change that was made, or began and failed.
 
-def _tell(promotion: Promotion) -> None:
-    """Write the one line of a change that was made, or began and failed; an override's reason is the audit log's."""
-    _log.info(
-        "promotion_finished",
-        **of_request(),
-        model=promotion.model,
-        kind=promotion.kind,
-        outcome=promotion.outcome,
-        detail="" if promotion.outcome is PromotionOutcome.DONE else promotion.reason,
-        from_variant=promotion.from_variant,
-        to_variant=promotion.to_variant,
-        evaluation=promotion.evaluation_id,
-        revision=promotion.revision,
-    )
+        It names variants as every line does, `name@digest`; an override's reason is the audit log's.
+        """
+        before = await self._registry.variant(promotion.from_variant) if promotion.from_variant else None
+        after = await self._registry.variant(promotion.to_variant)
+        _log.info(
+            "promotion_finished",
+            **of_request(),
+            model=promotion.model,
+            kind=promotion.kind,
+            outcome=promotion.outcome,
+            detail="" if promotion.outcome is PromotionOutcome.DONE else promotion.reason,
+            from_variant=before.reference if before else None,
+            to_variant=after.reference,
+            evaluation=promotion.evaluation_id,
+            revision=promotion.revision,
+        )
 
 
 def shutting_down() -> NotReady:

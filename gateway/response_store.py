@@ -17,8 +17,6 @@ _encoder = msgspec.json.Encoder()
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    owner: str | None
-    """Name of the key that asked for it; None where the gateway has no keys."""
     response: Response
     items: tuple[Item, ...]
     """All that it answered: of an earlier response what that had and said, then the request's own."""
@@ -26,19 +24,42 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     kept_s: float
 
 
-class ResponseStore:
-    """Bounded by count, size and age; what was longest not asked for goes first.
+class _Share:
+    """What is kept for one key."""
 
-    Each holds its whole conversation, so that one may go without those that continue it. Their common items are held
-    once and counted in each: the bound is kept with room to spare.
+    def __init__(self) -> None:
+        self.kept: OrderedDict[str, Kept] = OrderedDict()
+        """By id, the one that was asked for last at the end."""
+        self.size_bytes = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.kept)
+
+    def add(self, kept: Kept) -> None:
+        self.kept[kept.response.id] = kept
+        self.size_bytes += kept.size_bytes
+
+    def drop(self, response_id: str) -> None:
+        self.size_bytes -= self.kept.pop(response_id).size_bytes
+
+    def drop_oldest(self) -> None:
+        self.drop(next(iter(self.kept)))
+
+
+class ResponseStore:
+    """Bounded by count, size and age. Of the key that has most, what was longest not asked for goes first.
+
+    So who has no more than an even share loses nothing to the others. Each response holds its whole conversation, so
+    that one may go without those that continue it. Their common items are held once and counted in each: the bound is
+    kept with room to spare.
     """
 
     def __init__(self, settings: ResponseSettings, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._now_s = now_s
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
-        """By id, the one that was asked for last at the end."""
-        self._size_bytes = 0
+        self._shares: dict[str | None, _Share] = {}
+        """By the name of the key; None where the gateway has no keys."""
 
     @property
     def is_open(self) -> bool:
@@ -49,25 +70,27 @@ class ResponseStore:
         size_bytes = len(_encoder.encode((response, items)))
         if size_bytes > self._settings.max_bytes or not self.is_open:
             return
-        self._kept[response.id] = Kept(
-            owner=owner, response=response, items=tuple(items), size_bytes=size_bytes, kept_s=self._now_s()
-        )
-        self._size_bytes += size_bytes
+        kept = Kept(response=response, items=tuple(items), size_bytes=size_bytes, kept_s=self._now_s())
+        self._shares.setdefault(owner, _Share()).add(kept)
         self.expire()
-        while len(self._kept) > self._settings.max_count or self._size_bytes > self._settings.max_bytes:
-            self._drop(next(iter(self._kept)))
+        while sum(share.count for share in self._shares.values()) > self._settings.max_count:
+            max(self._shares.values(), key=lambda share: share.count).drop_oldest()
+        while sum(share.size_bytes for share in self._shares.values()) > self._settings.max_bytes:
+            max(self._shares.values(), key=lambda share: share.size_bytes).drop_oldest()
 
     def find(self, owner: str | None, response_id: str) -> Kept:
         """Raises NotFound, also where it is another key's."""
-        kept = self._kept.get(response_id)
-        if kept is None or kept.owner != owner or self._is_old(kept):
+        share = self._shares.get(owner)
+        kept = share.kept.get(response_id) if share is not None else None
+        if share is None or kept is None or self._is_old(kept):
             raise NotFound(f"This gateway has no response of that id. {self._why()}", param="response_id")
-        self._kept.move_to_end(response_id)
+        share.kept.move_to_end(response_id)
         return kept
 
     def delete(self, owner: str | None, response_id: str) -> None:
         """Raises NotFound."""
-        self._drop(self.find(owner, response_id).response.id)
+        self.find(owner, response_id)
+        self._shares[owner].drop(response_id)
 
     def conversation(self, owner: str | None, previous_response_id: str | None) -> tuple[Item, ...]:
         """Return what stands before a request that continues a response. Raises InvalidRequest where it is gone."""
@@ -93,8 +116,11 @@ class ResponseStore:
 
     def expire(self) -> None:
         """Forget what is too old."""
-        for response_id in [one for one, kept in self._kept.items() if self._is_old(kept)]:
-            self._drop(response_id)
+        for owner, share in [*self._shares.items()]:
+            for response_id in [one for one, kept in share.kept.items() if self._is_old(kept)]:
+                share.drop(response_id)
+            if not share.kept:
+                del self._shares[owner]
 
     def _is_old(self, kept: Kept) -> bool:
         return kept.kept_s < self._now_s() - self._settings.max_age_s
@@ -107,9 +133,6 @@ class ResponseStore:
         raise InvalidRequest(
             f"`{path}` refers to no item that this gateway has. {self._why()} Send the item itself.", param=path
         )
-
-    def _drop(self, response_id: str) -> None:
-        self._size_bytes -= self._kept.pop(response_id).size_bytes
 
     def _why(self) -> str:
         if not self.is_open:

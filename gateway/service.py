@@ -255,7 +255,9 @@ class Gateway:
 
         def open_choice(index: int) -> AbstractAsyncContextManager[Generation]:
             submit = submits[index // per_prompt]
-            times = self.metrics.requests.token_times(model=route.model, role=route.role)
+            times = self.metrics.requests.token_times(
+                model=route.model, role=route.role, scheduling_class=route.scheduling_class
+            )
             terms = Terms(whole=not request.stream, runs_again=not route.pinned, times=times)
             one = choice_submit(submit, index % per_prompt, request_id=str(next(self._request_numbers)))
             of_choice = claim if index == 0 else Claim(bound=True)

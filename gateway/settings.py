@@ -16,6 +16,7 @@ import msgspec
 from gateway.contracts.digests import DIGEST_LENGTH
 from gateway.contracts.evaluations import Criterion, Profile
 from gateway.contracts.keys import KeyGrant
+from gateway.contracts.names import PrintedName
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineOptions
 from gateway.models import variant_name
@@ -30,7 +31,7 @@ Bytes = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*]+)$")]
 Digest = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{DIGEST_LENGTH}}}$")]
-PublicName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$|^$")]
+PublicName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._/-]*)?$(?!\n)")]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,7 +154,7 @@ class ResponseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Of responses that `/v1/responses` keeps to be read and continued: in memory, and only until the gateway ends."""
 
     max_count: Annotated[int, msgspec.Meta(ge=0)] = 1000
-    """0 keeps none; each answer then says `store` false. Beyond it what was longest not asked for goes."""
+    """0 keeps none; each answer then says `store` false. Beyond it the key that has most loses its oldest."""
     max_bytes: Bytes = 64 * MIB
     """Of all of them as JSON, each with its whole conversation; likewise. In memory short items take more."""
     max_age_s: Seconds = 24 * 3600.0
@@ -203,7 +204,7 @@ class DeploymentSettings(EngineOptions, frozen=True, kw_only=True, forbid_unknow
 class KeySettings(KeyGrant, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An API key by name. The secret itself never stands in the settings."""
 
-    name: Text
+    name: PrintedName
     secret_env: Text | None = None
     """Environment variable that holds the secret; this or `secret_file`."""
     secret_file: Text | None = None

@@ -4,8 +4,8 @@ from deploy.dashboards.panels import Query
 
 INSTANCE = 'instance=~"$instance"'
 MODEL = f'{INSTANCE}, model=~"$model"'
-SERVED = f'{MODEL}, role="incumbent"'
-"""What clients get: trials of a candidate are no part of it."""
+SERVED = f'{MODEL}, class!="evaluation"'
+"""What clients get: trials of an evaluation are no part of it, the incumbent's no more than a candidate's."""
 _PERCENTILES = (50, 95, 99)
 _OUTCOMES = ("passed", "inconclusive", "errored", "failed")
 
@@ -18,7 +18,7 @@ def rate(counter: str, selector: str, *by: str) -> str:
 def growth(counter: str, selector: str) -> str:
     """Return how much a counter grew in the time that the dashboard shows.
 
-    `increase` does not see the event that makes a series, and of what is rare the first is the one that matters.
+    `increase` extrapolates, and what is rare is to be counted in whole numbers.
     """
     now = f"sum({counter}{{{selector}}})"
     before = f"(sum({counter}{{{selector}}} offset $__range) or vector(0))"

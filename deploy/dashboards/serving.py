@@ -22,7 +22,6 @@ from deploy.dashboards.panels import (
 )
 from deploy.dashboards.queries import INSTANCE, MODEL, SERVED, percentiles, quantile, rate
 
-_ANSWERED = f'{MODEL}, role!="candidate"'
 _SLO_RULES = "`deploy/prometheus/rules/objectives.yml`"
 _ERROR_BUDGET, _SLOW_BUDGET = 0.01, 0.05
 _FIRST_TOKEN_LIMIT_S = 5.0
@@ -33,7 +32,7 @@ def dashboard() -> models.Dashboard:
     return board(
         "gateway-serving",
         "Gateway: Serving",
-        "What clients get. Trials of a candidate count on the Canary dashboard only.",
+        "What clients get. Trials of an evaluation count on the Canary dashboard only.",
         (_up(), _answers(), _fast(), _full(), _budget()),
         since="now-1h",
     )
@@ -81,7 +80,7 @@ def _up() -> Row:
             ),
             number(
                 "First token, 95th percentile",
-                f"Of what incumbents answered lately. The objective is {_FIRST_TOKEN_LIMIT_S:g} s: {_SLO_RULES}.",
+                f"Of what clients were answered lately. The objective is {_FIRST_TOKEN_LIMIT_S:g} s: {_SLO_RULES}.",
                 Query(quantile(0.95, "gateway_time_to_first_token_seconds", SERVED)),
                 unit=SECONDS,
                 steps=((None, GREEN), (_FIRST_TOKEN_LIMIT_S, RED)),
@@ -99,7 +98,7 @@ def _answers() -> Row:
                 "Requests by status",
                 "Requests that got their terminal answer. 499 is a client that left, or would not read its stream. An"
                 " answer that broke off after its first event keeps the 200 that it began with.",
-                Query(rate("gateway_requests_total", _ANSWERED, "status"), "{{status}}"),
+                Query(rate("gateway_requests_total", SERVED, "status"), "{{status}}"),
                 unit=REQUESTS_PER_S,
                 stacked=True,
             ),

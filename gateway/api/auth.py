@@ -10,7 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Scope
 
 from gateway.api.origins import Connection, demand_own_page, refuse_embedding, refuse_web_pages
-from gateway.api.record import GENERATING, is_anthropic, record_of
+from gateway.api.record import GENERATING, record_of, speaks_anthropic
 from gateway.api.sessions import Sessions
 from gateway.contracts.keys import KeyRole
 from gateway.contracts.scheduling import SchedulingClass
@@ -167,7 +167,7 @@ def _caller(connection: Connection, keys: KeyRing, sessions: Sessions) -> Key:
     key = keys.authenticate(connection.headers.get("authorization"))
     if key is not None:
         return key
-    if not is_anthropic(path):
+    if not speaks_anthropic(connection.scope):
         raise Unauthorized("Send an API key that this gateway knows as `Authorization: Bearer KEY`.")
     if (key := keys.prove(connection.headers.get("x-api-key", ""))) is None:
         raise Unauthorized("Send an API key that this gateway knows as `x-api-key: KEY`.")

@@ -12,7 +12,7 @@ from litestar.exceptions import ClientException, HTTPException, MethodNotAllowed
 
 from gateway.api.auth import ACCESS
 from gateway.api.disconnect import ClientDisconnected
-from gateway.api.record import is_anthropic, record_of
+from gateway.api.record import record_of, speaks_anthropic
 from gateway.contracts.anthropic import ErrorType, MessageError, MessageErrorBody
 from gateway.contracts.chat import ErrorBody, ErrorObject
 from gateway.contracts.error_codes import ErrorCode
@@ -140,7 +140,7 @@ def answer_error(request: Request[Any, Any, Any], exception: Exception) -> Respo
         headers["x-should-retry"] = "false"
     if error.code is ErrorCode.INVALID_API_KEY:
         headers["www-authenticate"] = "Bearer"
-    if is_anthropic(request.scope["path"]):
+    if speaks_anthropic(request.scope):
         status, body = anthropic_status(status), encode_anthropic_error(error, record.request_id)
     else:
         body = encode_error(error)

@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -146,20 +147,23 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     streamed = itertools.chain.from_iterable((it.whole, *it.events) for it in _STREAMED.values())
     types = [ErrorBody, anthropic.MessageErrorBody, *streamed, *BODIES.values()]
     paths: dict[str, dict[str, Any]] = {}
-    pending: list[tuple[dict[str, Any], Any]] = []
+    pending: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
     for handler in handlers:
         (method,) = handler.http_methods - {"OPTIONS"}
         for pattern in handler.paths:
             path = _PARAMETER.sub(r"{\1}", pattern)
-            answer = _answer_type(handler)
+            answers = _answer_types(handler)
             operation = _operation(handler, str(method), path)
             paths.setdefault(path, {})[str(method).lower()] = operation
-            if answer is not None:
-                pending.append((operation, answer))
+            if answers:
+                pending.append((operation, answers))
     schemas, components = msgspec.json.schema_components(
-        [*types, *(answer for _, answer in pending)], ref_template=_REFERENCE
+        [*types, *itertools.chain.from_iterable(answers for _, answers in pending)], ref_template=_REFERENCE
     )
-    for (operation, _), schema in zip(pending, schemas[len(types) :], strict=True):
+    of_answers = iter(schemas[len(types) :])
+    for operation, answers in pending:
+        forms = list(itertools.islice(of_answers, len(answers)))
+        schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
         for status in operation["responses"].keys() & {"200", "503"}:
             content = operation["responses"][status]["content"]
             if content.get("application/json") == {}:
@@ -249,10 +253,12 @@ def _failure(status: int, body: type[msgspec.Struct]) -> dict[str, Any]:
     }
 
 
-def _answer_type(handler: HTTPRouteHandler) -> Any:
-    """Return the type of the answer's JSON; None where there is none or it is written down by hand."""
+def _answer_types(handler: HTTPRouteHandler) -> tuple[Any, ...]:
+    """Return the types that the answer's JSON may have; none where there is none or it is written down by hand."""
     answer: Any = inspect.signature(handler.fn, eval_str=True).return_annotation
     if get_origin(answer) is Response:
         (answer,) = get_args(answer)
-    kind: Any = get_origin(answer) or answer
-    return answer if isinstance(kind, type) and issubclass(kind, tuple | dict | msgspec.Struct) else None
+    forms = get_args(answer) if isinstance(answer, UnionType) else (answer,)
+    kinds = [get_origin(form) or form for form in forms]
+    is_json = all(isinstance(kind, type) and issubclass(kind, tuple | dict | msgspec.Struct) for kind in kinds)
+    return tuple(forms) if is_json else ()

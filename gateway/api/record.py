@@ -15,6 +15,7 @@ from gateway.api.rate_headers import rate_headers
 from gateway.contracts.chat import FinishReason
 from gateway.contracts.error_codes import ErrorCode
 from gateway.contracts.evaluations import Role
+from gateway.contracts.scheduling import SchedulingClass
 from gateway.finished_requests import FinishedRequest, FinishedRequests
 from gateway.rate_limit import KeyLimiter, LimitKind
 from gateway.routing import Route
@@ -32,6 +33,9 @@ GENERATING = frozenset(
 )
 """Routes whose requests are counted and timed."""
 _ANTHROPIC = "/v1/messages"
+_OF_BOTH = "/v1/models"
+_ANTHROPIC_HEADER = b"anthropic-version"
+"""Anthropic's clients send it with every request, and no others do."""
 HTTP_OK = 200
 HTTP_BAD_REQUEST = 400
 CLIENT_CLOSED_REQUEST = 499
@@ -81,6 +85,7 @@ class RequestRecord:
     model: str | None = None
     variant: str | None = None
     role: Role | None = None
+    scheduling_class: SchedulingClass | None = None
     answered: bool = False
     """Whether its variant is known for good: before it has a row, the incumbent may change."""
     stream: bool | None = None
@@ -107,6 +112,7 @@ class RequestRecord:
         self.model = route.model
         self.variant = route.variant.reference
         self.role = route.role
+        self.scheduling_class = route.scheduling_class
         self.answered = self.answered or route.pinned
 
     def token_came(self) -> None:
@@ -126,7 +132,19 @@ def record_of(scope: Scope) -> RequestRecord:
 
 def is_anthropic(path: str) -> bool:
     """Say whether this is where Anthropic's clients call, who name keys, errors and requests in their own way."""
-    return path == _ANTHROPIC or path.startswith(f"{_ANTHROPIC}/")
+    return _is_below(path, _ANTHROPIC)
+
+
+def speaks_anthropic(scope: Scope) -> bool:
+    """Say whether a request is one of theirs: by its path, or by its header where OpenAI's clients call too."""
+    path = cast("HTTPScope", scope)["path"]
+    return is_anthropic(path) or (
+        _is_below(path, _OF_BOTH) and any(name == _ANTHROPIC_HEADER for name, _ in scope["headers"])
+    )
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
 
 
 async def name_response(message: Message, scope: Scope) -> None:
@@ -139,7 +157,7 @@ async def name_response(message: Message, scope: Scope) -> None:
         (b"x-request-id", record.request_id.encode()),
         (b"openai-processing-ms", str(round(record.age_s * 1000)).encode()),
     ]
-    if is_anthropic(cast("HTTPScope", scope)["path"]):
+    if speaks_anthropic(scope):
         headers.append((b"request-id", record.request_id.encode()))
     # A stream that is opened while it waits has the status before it is known who answers; its chunks say that.
     if record.variant is not None and (record.answered or record.status != HTTP_OK):
@@ -211,6 +229,7 @@ def _count(record: RequestRecord, status: int, duration_s: float, metrics: Metri
     metrics.requests.finished(
         model=record.model,
         role=record.role,
+        scheduling_class=record.scheduling_class,
         status=status,
         duration_s=duration_s,
         request_id=record.request_id,
@@ -219,6 +238,7 @@ def _count(record: RequestRecord, status: int, duration_s: float, metrics: Metri
     metrics.requests.tokens_counted(
         model=record.model,
         role=record.role,
+        scheduling_class=record.scheduling_class,
         prompt=record.prompt_tokens or 0,
         cached=record.cached_tokens or 0,
         completion=record.completion_tokens or 0,

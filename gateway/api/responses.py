@@ -13,6 +13,7 @@ from gateway.api.answer import Answer
 from gateway.api.asked_route import route_of
 from gateway.api.auth import key_of
 from gateway.api.body import BodyDecoder, read_json
+from gateway.api.paging import page_limit
 from gateway.api.record import record_of
 from gateway.api.response_form import ResponseForm
 from gateway.contracts.error_codes import ErrorCode
@@ -24,7 +25,6 @@ from gateway.service import Gateway
 _decoder = BodyDecoder(ResponseRequest)
 
 _PAGE_LIMIT = 100
-_DEFAULT_PAGE_LIMIT = 20
 
 
 @post("/v1/responses", status_code=200)
@@ -78,7 +78,7 @@ async def list_input_items(
         case _:
             raise InvalidRequest("`order` must be `asc` or `desc`.", param="order")
     rest = _after(items, query.get("after"))
-    page = rest[: _page_limit(query.get("limit"))]
+    page = rest[: page_limit(query.get("limit"), most=_PAGE_LIMIT)]
     return ItemList(
         data=page,
         first_id=page[0].id if page else None,
@@ -113,11 +113,3 @@ def _after(items: tuple[Item, ...], item_id: str | None) -> tuple[Item, ...]:
         if item.id == item_id:
             return items[index + 1 :]
     raise InvalidRequest("`after` names no item of this response.", param="after")
-
-
-def _page_limit(text: str | None) -> int:
-    if text is None:
-        return _DEFAULT_PAGE_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= _PAGE_LIMIT):  # noqa: PLR2004 - digits of 100
-        raise InvalidRequest(f"`limit` must be from 1 to {_PAGE_LIMIT}.", param="limit")
-    return int(text)

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.contracts.deployments import Deployment, Promotion
 from gateway.contracts.evaluations import Outcome
+from gateway.contracts.names import VariantName
 from gateway.contracts.scheduling import SchedulingClass
 from gateway.contracts.variants import EngineOptions, Variant
 
@@ -16,7 +17,7 @@ class RegisterVariant(EngineOptions, frozen=True, kw_only=True, forbid_unknown_f
 
     source: str
     """An absolute directory, a registered variant's name or `name@digest`, or a Hugging Face repository id."""
-    name: str | None = None
+    name: VariantName | None = None
     """Defaults to the last part of the directory or repository id, and of the adapter's where one is given."""
 
 

@@ -306,6 +306,29 @@ class MessageStop(msgspec.Struct, frozen=True, kw_only=True):
 
 StreamEvent = MessageStart | BlockStart | BlockDelta | BlockStop | MessageEnd | MessageStop
 
+# --- models ---
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: Literal["model"] = "model"
+    display_name: str
+    created_at: str
+    """RFC 3339, UTC."""
+    lifecycle: Literal["active"] = "active"
+    max_input_tokens: int
+    """Of context; what is generated is among them."""
+
+
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest first."""
+
+    data: tuple[ModelInfo, ...]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
 # --- errors ---
 
 

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.contracts.names import KeyName, PrintedName
 from gateway.contracts.scheduling import SchedulingClass
 
-KEY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_GRACE_S = 30 * 86400.0
 MAX_LIMIT = 1_000_000_000
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
-_Models = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+_Models = Annotated[tuple[PrintedName, ...], msgspec.Meta(min_length=1)]
 
 
 class KeyRole(enum.StrEnum):
@@ -61,7 +61,7 @@ class KeyGrant(KeyLimits, frozen=True, kw_only=True):
 class CreateKey(KeyGrant, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /admin/keys`."""
 
-    name: Annotated[str, msgspec.Meta(pattern=KEY_NAME)]
+    name: KeyName
 
 
 class RotateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

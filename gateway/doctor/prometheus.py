@@ -1,5 +1,6 @@
 """Prometheus: does one scrape this gateway, and has it rules about it?"""
 
+import re
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -14,8 +15,8 @@ DEFAULT_URL = "http://127.0.0.1:9090"
 _TIMEOUT_S = 5.0
 _CHECK = "prometheus"
 _ADD = "add the job of deploy/prometheus/prometheus.yml to its configuration, and reload it"
-_PREFIX = "gateway_"
-"""Of the gateway's metrics."""
+_OF_GATEWAY = re.compile(r'\b(gateway|canary)_|job="gateway"')
+"""Begins the gateway's metrics, or asks whether it is scraped."""
 
 
 async def examine_prometheus(server: ServerSettings, url: str | None) -> list[Finding]:
@@ -50,7 +51,7 @@ def _target(server: ServerSettings, url: str, targets: list[dict[str, Any]]) -> 
 
 def _rules(url: str, groups: list[dict[str, Any]]) -> Finding:
     rules = [rule for group in groups for rule in _tables(group.get("rules"))]
-    count = sum(_PREFIX in str(rule.get("query", "")) for rule in rules)
+    count = sum(_OF_GATEWAY.search(str(rule.get("query", ""))) is not None for rule in rules)
     if count == 0:
         seen = f"{url} has no rule about this gateway"
         return warning("prometheus rules", seen, "add deploy/prometheus/rules/*.yml to `rule_files`, and reload it")

@@ -1,5 +1,6 @@
 """How a metric is declared, once: from that come its series and its line on the reference page (`METRICS.md`)."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Literal
 
@@ -56,9 +57,17 @@ class Declarations:
         self.families: list[Family] = []
 
     def counter(self, name: str, said: str, *labels: Label) -> Counter:
-        """Declare a count; it is scraped as `{name}_total`."""
+        """Declare a count; it is scraped as `{name}_total`.
+
+        Where all its labels are closed it is there from the start, at 0: Prometheus does not see how much a series has
+        grown by when it meets it first, and the first refusal may be the one that matters.
+        """
         self.families.append(Family(name=f"{name}_total", kind="counter", help=said, labels=labels))
-        return Counter(name, said, _names(labels), unit=_unit(name), registry=self.registry)
+        counter = Counter(name, said, _names(labels), unit=_unit(name), registry=self.registry)
+        if labels:
+            for values in itertools.product(*(label.values for label in labels)):
+                counter.labels(*values)
+        return counter
 
     def gauge(self, name: str, said: str, *labels: Label) -> Gauge:
         self.families.append(Family(name=name, kind="gauge", help=said, labels=labels))

@@ -7,6 +7,8 @@ from gateway.telemetry.names import BoundedNames
 from gateway.telemetry.requests import MODEL
 
 _GAP_BUCKETS_S = (0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+_KINDS = [kind for kind in PromotionKind if kind is not PromotionKind.BOOTSTRAP]
+"""A model's first incumbent is no change of one: it is in the audit log, once, and in no count since a start."""
 _WAY = closed("way", SwapWay)
 
 
@@ -21,8 +23,8 @@ class DeploymentMetrics:
         )
         self._promotions = declare.counter(
             "gateway_promotions",
-            "Changes of an incumbent, done and failed.",
-            *(MODEL, closed("kind", PromotionKind), closed("outcome", PromotionOutcome)),
+            "Changes of an incumbent, done and failed; a model's first incumbent is none.",
+            *(MODEL, closed("kind", _KINDS), closed("outcome", PromotionOutcome)),
         )
         self._swaps = declare.counter(
             "gateway_swaps",

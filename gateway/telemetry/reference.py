@@ -20,6 +20,7 @@ accepts that. On loopback it needs no key, elsewhere one of any role.
 - **Labels** have closed sets of values. `model`, `suite`, `criterion` and `category` are names that the registry knows:
   the first {_NAMES_LIMIT} of each have series of their own, all others share `other` (`metrics.max_label_values`). What
   a client makes up, a model, a key, a path, is never a label's value.
+- **Counters** whose labels all have listed values are there from the start, at 0, so that `rate` sees the first event.
 - **Exemplars**: as OpenMetrics, the buckets of `gateway_request_duration_seconds` and
   `gateway_time_to_first_token_seconds` carry the `request_id` of a request, which is its `x-request-id` and stands in
   its log line. Prometheus keeps them with `--enable-feature=exemplar-storage`. A client's own id is left out unless it

@@ -99,6 +99,8 @@ def test_a_promotion_of_another_revision_is_a_conflict_that_clients_do_not_repea
     [
         ("/admin/variants", {}, "missing_required_parameter", "source"),
         ("/admin/variants", {"source": "/a", "bits": 4}, "unknown_parameter", "bits"),
+        ("/admin/variants", {"source": "/a", "name": "a\nb"}, "invalid_value", "name"),
+        ("/admin/variants", {"source": "/a", "name": "a\n"}, "invalid_value", "name"),
         ("/admin/engines", {"variant": 5}, "invalid_type", "variant"),
         ("/admin/promotions", {"model": "tutor"}, "missing_required_parameter", "expected_revision"),
         ("/admin/evaluations", {"schema": 2}, "invalid_value", "schema"),

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -43,14 +44,18 @@ def _body(model: str, text: str, *, stream: bool = False) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
 
 
-def _counts(http: httpx.Client) -> dict[tuple[str, str, str], float]:
+def _counts(http: httpx.Client) -> dict[tuple[str, ...], float]:
     """Return the requests by model, role and status."""
-    return {
-        (sample.labels["model"], sample.labels["role"], sample.labels["status"]): sample.value
-        for family in text_string_to_metric_families(http.get("/metrics").text)
-        for sample in family.samples
-        if sample.name == "gateway_requests_total"
-    }
+    return _counts_by(http, "model", "role", "status")
+
+
+def _counts_by(http: httpx.Client, *labels: str) -> dict[tuple[str, ...], float]:
+    counts: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for family in text_string_to_metric_families(http.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == "gateway_requests_total":
+                counts[tuple(sample.labels[label] for label in labels)] += sample.value
+    return dict(counts)
 
 
 @contextmanager
@@ -113,6 +118,14 @@ def test_tokenising_leaves_a_line_and_is_not_counted_among_the_answers(http: htt
     assert (line["path"], line["variant"], line["status"]) == ("/tokenize", served.references["tutor"], 200)
     assert "secret" not in str(logs)
     assert _counts(http) == before
+
+
+def test_a_pinned_incumbent_is_counted_as_a_trial(http: httpx.Client, served: Served) -> None:
+    before = _counts_by(http, "role", "class")
+    with _recorded(http, ("tutor", "incumbent", "200")):
+        http.post(CHAT, json=_body("tutor", "Hello"), headers={"x-gateway-variant": served.references["tutor"]})
+    trial = ("incumbent", "evaluation")
+    assert _counts_by(http, "role", "class") == {**before, trial: before.get(trial, 0) + 1}
 
 
 def test_a_pinned_candidate_is_recorded_as_candidate(http: httpx.Client, served: Served) -> None:

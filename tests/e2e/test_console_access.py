@@ -8,6 +8,7 @@ import pytest
 
 from gateway.api.auth import SESSION_COOKIE, TOKEN_HEADER
 from gateway.settings import Settings
+from tests.support.programs import RunningGateway, gateway_serving, sitecustomized
 from tests.support.served import SCRIPTED, Served, key_of_each_role, serving
 
 PAGE = {"accept": "text/html"}
@@ -29,6 +30,21 @@ FOREIGN: tuple[dict[str, str], ...] = (
     {},
 )
 """What a browser says of requests that no page of the console sends, and what says nothing."""
+HIDE_NUMPY = """
+import sys
+if "gateway.engine" not in sys.orig_argv:
+    sys.modules |= {"numpy": None, "scipy": None}
+"""
+
+
+@pytest.fixture(scope="module")
+def without_numpy(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningGateway]:
+    """A gateway whose HTTP process can import neither numpy nor scipy."""
+    home = tmp_path_factory.mktemp("light")
+    with gateway_serving(
+        home, "--model", SCRIPTED / "tutor", environ=sitecustomized(home / "site", HIDE_NUMPY)
+    ) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="module")
@@ -333,3 +349,12 @@ def test_assets_are_kept_for_long_typed_and_never_from_elsewhere(http: httpx.Cli
     assert other.headers["cache-control"] == "no-cache"
     for away in ("../auth.py", "..%2fassets.py", "%2e%2e/assets.py", "vendor/../../assets.py", "/etc/passwd", "vendor"):
         assert http.get(f"/console/assets/{version}/{away}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/evaluations", "/history", "/playground", "/requests"])
+def test_no_page_but_an_evaluations_brings_the_judges_libraries(without_numpy: RunningGateway, path: str) -> None:
+    """Their import holds the interpreter for a second, and with it every stream."""
+    page = httpx.get(f"{without_numpy.url}{path}", headers=PAGE, timeout=30).raise_for_status()
+    assert page.headers["content-type"].startswith("text/html")
+    for asset in re.findall(r'"(/console/assets/[^"]+)"', page.text):
+        httpx.get(f"{without_numpy.url}{asset}", timeout=30).raise_for_status()

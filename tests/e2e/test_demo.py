@@ -54,7 +54,8 @@ async def test_the_demo_judges_two_builds_and_serves_the_one_that_won(state_dir:
         "Verdicts",
         "Flipped cases: 5bit",
         "curl http://127.0.0.1:",
-        "Stopped after",
+        '"temperature": 0',
+        "Stopped.",
     ):
         assert chapter in told
     fates = dict(re.findall(rf"^{MODEL_NAME}-(\dbit)@\w+: ([a-z, ]+)", told, re.MULTILINE))

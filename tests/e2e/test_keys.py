@@ -237,6 +237,8 @@ def test_the_official_client_reads_the_limits(served: Served, admin: httpx.Clien
     ("body", "field"),
     [
         ({"name": "a b", "role": "chat"}, "name"),
+        ({"name": "app\n", "role": "chat"}, "name"),
+        ({"name": "x", "role": "chat", "models": ["model\n"]}, "models"),
         ({"name": "x", "role": "owner"}, "role"),
         ({"name": "x", "role": "chat", "requests_per_min": 0}, "requests_per_min"),
         ({"name": "x", "role": "chat", "tokens_per_min": 10**400}, "tokens_per_min"),

@@ -93,7 +93,8 @@ def asked(served: Served, text: str) -> socket.socket:
 
 def test_tokens_are_counted_by_what_they_cost(http: httpx.Client, served: Served) -> None:
     text = "Of two prompts that are alike, the second is found in the cache. " * 10
-    counted = {"gateway_requests_total{model=model,role=incumbent,status=200}": 1}  # after the answer was sent
+    # After the answer was sent.
+    counted = {"gateway_requests_total{class=interactive,model=model,role=incumbent,status=200}": 1}
     with grown(served, **counted):
         http.post(CHAT, json=body(text)).raise_for_status()
     before = scrape(served.url)
@@ -107,14 +108,14 @@ def test_tokens_are_counted_by_what_they_cost(http: httpx.Client, served: Served
         ("cached", cached),
         ("completion", usage["completion_tokens"]),
     ):
-        name = f"gateway_tokens_total{{model=model,role=incumbent,type={kind}}}"
+        name = f"gateway_tokens_total{{class=interactive,model=model,role=incumbent,type={kind}}}"
         assert after[name] - before[name] == count
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answers_tokens_are_timed_however_it_is_sent(http: httpx.Client, served: Served, *, stream: bool) -> None:
-    gaps = "gateway_inter_token_seconds_{}{{model=model,role=incumbent}}"
-    means = "gateway_time_per_output_token_seconds_{}{{model=model,role=incumbent}}"
+    gaps = "gateway_inter_token_seconds_{}{{class=interactive,model=model,role=incumbent}}"
+    means = "gateway_time_per_output_token_seconds_{}{{class=interactive,model=model,role=incumbent}}"
     before = scrape(served.url)
     http.post(CHAT, json=body("slowly", stream=stream)).raise_for_status()
     after = scrape(served.url)

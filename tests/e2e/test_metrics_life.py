@@ -112,6 +112,7 @@ def test_each_promotion_is_one_line_that_names_its_request(life: Life) -> None:
         ("override", "failed"),
     ]
     assert promoted["from_variant"] == rolled_back["to_variant"] != promoted["to_variant"]
+    assert re.fullmatch(r"good@[0-9a-f]{12}", promoted["to_variant"])
     assert (promoted["revision"], rolled_back["revision"], failed["revision"]) == (2, 3, 3)
     assert promoted["evaluation"] == life.lines("evaluation_recorded")[0]["evaluation"]
     assert "cursed" in failed["detail"]
@@ -120,6 +121,7 @@ def test_each_promotion_is_one_line_that_names_its_request(life: Life) -> None:
     for line, swap in zip((promoted, rolled_back, failed), swaps, strict=True):
         assert life.request_of(line)["path"] == "/admin/promotions"
         assert swap["request_id"] == line["request_id"]
+        assert swap["to_variant"] == line["to_variant"]
 
 
 def test_an_engine_that_a_request_loads_names_it_and_one_of_the_start_names_none(life: Life) -> None:
@@ -161,5 +163,6 @@ def test_a_run_that_has_ended_runs_no_more(life: Life) -> None:
 def test_the_life_is_counted(life: Life) -> None:
     for kind, outcome in (("promote", "done"), ("rollback", "done"), ("override", "failed")):
         assert life.before[f"gateway_promotions_total{{kind={kind},model=tutor,outcome={outcome}}}"] == 1
+    assert not [name for name in life.before if "kind=bootstrap" in name]
     assert life.before["gateway_engine_restarts_total{role=incumbent}"] == 1
     assert [value for name, value in life.before.items() if name.startswith("gateway_build_info")] == [1]

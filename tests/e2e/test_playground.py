@@ -226,6 +226,20 @@ def test_settings_and_the_conversation_are_sent_and_each_pane_keeps_its_own(brow
     assert told == [["What is the capital?", "The capital is", "And now?"]] * 2
 
 
+def test_answers_are_not_drawn_unless_that_is_asked_for(browser: Browser, served: Served) -> None:
+    sent: list[dict[str, Any]] = []
+    with _playground(browser, served) as page:
+        page.on("request", lambda asked: sent.append(asked.post_data_json or {}) if asked.method == "POST" else None)
+        _ask(page, "What is the capital?")
+        _ended(page, "Incumbent: ended", "Candidate: ended")
+        page.get_by_text("Settings").click()
+        page.get_by_label("Temperature").fill("")
+        _ask(page, "And now?")
+        expect(page.locator(".turn")).to_have_count(4)
+        _ended(page, "Incumbent: ended", "Candidate: ended")
+    assert [body.get("temperature") for body in sent] == [0, 0, None, None]
+
+
 def test_a_new_conversation_forgets_the_old_one(browser: Browser, served: Served) -> None:
     sent: list[dict[str, Any]] = []
     with _playground(browser, served) as page:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import mimetypes
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ class _Assets(NamedTuple):
 
 
 async def prepare(_: Request[Any, Any, Any]) -> None:
-    """Read them before the first page is made, off the event loop: canary's report brings numpy and scipy."""
+    """Read them before the first page is made, off the event loop."""
     if not _is_read():
         await asyncio.to_thread(_read)
 
@@ -67,13 +68,19 @@ def _is_read() -> bool:
 
 @cache
 def _read() -> _Assets:
-    from canary.report.html import ASSETS  # noqa: PLC0415 - takes a second, and only who looks at the console needs it
-
-    files = _folder(_OWN) | {f"report/{name}": asset for name, asset in _folder(ASSETS).items()}
+    files = _folder(_OWN) | {f"report/{name}": asset for name, asset in _folder(_of_reports()).items()}
     digest = hashlib.sha256()
     for name, asset in sorted(files.items()):
         digest.update(name.encode() + b"\0" + asset.content)
     return _Assets(files, digest.hexdigest()[:12])
+
+
+def _of_reports() -> Path:
+    """Find the folder without importing the report: its numpy and scipy take a second, and every stream would wait."""
+    spec = find_spec("canary.report")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("canary.report is not installed: this package is not whole")
+    return Path(spec.origin).parent / "assets"
 
 
 def _folder(folder: Path) -> dict[str, Asset]:

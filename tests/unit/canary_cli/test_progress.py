@@ -3,6 +3,7 @@ import io
 import msgspec
 from rich.console import Console
 
+from canary.following import CandidateStanding
 from canary.judge import Standing
 from canary.progress import RunProgress
 from gateway.contracts.evaluations import Role
@@ -37,13 +38,17 @@ STANDING = Standing(pairs=40, planned=400, difference=-0.0125, low=-0.05, high=0
 LINE = "  five: -1.2 points so far (-5 points to +2 points; decides nothing), 40 of 400 cases, may end at 100\n"
 
 
+def stands(label: str, standing: Standing = STANDING) -> CandidateStanding:
+    return CandidateStanding(label=label, reference=f"{label}@01234567", standing=standing)
+
+
 def test_how_each_candidate_stands_is_said_with_every_tenth() -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
     with RunProgress(console) as progress:
         progress.on_trial(make_trial(0, "case", SYSTEM, 1.0), 3)
-        progress.on_case({"five": STANDING, "six": msgspec.structs.replace(STANDING, expected_stop=400)})
+        progress.on_case([stands("five"), stands("six", msgspec.structs.replace(STANDING, expected_stop=400))])
         progress.on_trial(make_trial(1, "case", SYSTEM, 1.0), 3)
-        progress.on_case({})
+        progress.on_case([])
         progress.on_trial(make_trial(2, "case", SYSTEM, 1.0), 3)
     assert isinstance(console.file, io.StringIO)
     first, second, third = "trials 1/3 (33 %)\n", "trials 2/3 (66 %)\n", "trials 3/3 (100 %)\n"
@@ -57,7 +62,7 @@ def test_a_terminal_has_the_standings_under_its_bar_cut_to_its_width() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=40)
     with RunProgress(console) as progress:
         progress.on_trial(make_trial(0, "case", SYSTEM, 1.0), 2)
-        progress.on_case({"five": STANDING})
+        progress.on_case([stands("five")])
         progress.on_trial(make_trial(1, "case", SYSTEM, 1.0), 2)
     assert isinstance(console.file, io.StringIO)
     assert "five: -1.2 points so far (-5 points t…" in console.file.getvalue()
@@ -66,7 +71,7 @@ def test_a_terminal_has_the_standings_under_its_bar_cut_to_its_width() -> None:
 def test_a_name_cannot_move_the_cursor() -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
     with RunProgress(console) as progress:
-        progress.on_case({"\x1b[2Jfive": STANDING})
+        progress.on_case([stands("\x1b[2Jfive")])
         progress.on_trial(make_trial(0, "case", SYSTEM, 1.0), 1)
     assert isinstance(console.file, io.StringIO)
     assert "\x1b" not in console.file.getvalue()

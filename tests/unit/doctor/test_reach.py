@@ -5,9 +5,11 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.doctor.finding import Finding, Health
 from gateway.doctor.prometheus import examine_prometheus
@@ -136,6 +138,17 @@ async def test_a_prometheus_that_scrapes_this_gateway_and_has_rules_is_ok() -> N
     findings = await prometheus_findings(prometheus_with(up))
     assert [finding.health for finding in findings] == [Health.OK, Health.OK]
     assert findings[1].detail == "1 about this gateway"
+
+
+@pytest.mark.anyio
+async def test_every_rule_that_comes_with_the_gateway_is_about_it() -> None:
+    files = sorted((Path(__file__).parents[3] / "deploy" / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+    queries = [rule["expr"] for group in groups for rule in group["rules"]]
+    up = {"scrapeUrl": "http://127.0.0.1:8080/metrics", "health": "up"}
+    deployed = {"groups": [{"rules": [{"query": query} for query in queries]}]}
+    findings = await prometheus_findings(prometheus_with(up, rules=deployed))
+    assert findings[1].detail == f"{len(queries)} about this gateway"
 
 
 @pytest.mark.anyio

@@ -105,6 +105,31 @@ def test_beyond_the_size_what_was_longest_not_asked_for_goes() -> None:
     assert [_has(store, f"resp_{number}") for number in (3, 4)] == [True, True]
 
 
+ONE_BYTES = len(msgspec.json.encode((_response("resp_10"), HELLO)))
+
+
+@pytest.mark.parametrize("bound", [{"max_count": 4}, {"max_bytes": 4 * ONE_BYTES}], ids=["count", "size"])
+def test_nobody_is_pushed_out_of_an_even_share(bound: dict[str, Any]) -> None:
+    store = _store(**bound)
+    for number in range(10, 14):
+        store.keep("ann", _response(f"resp_{number}"), HELLO)
+    for number in range(20, 29):
+        store.keep("bob", _response(f"resp_{number}"), HELLO)
+    assert [number for number in range(10, 14) if _has(store, f"resp_{number}", "ann")] == [12, 13]
+    assert [number for number in range(20, 29) if _has(store, f"resp_{number}", "bob")] == [27, 28]
+
+
+def test_a_place_that_nobody_else_has_is_had_again_after_its_end() -> None:
+    clock = _Clock()
+    store = _store(clock, max_count=2, max_age_s=60)
+    store.keep("ann", _response("resp_1"), HELLO)
+    clock.now_s += 61
+    store.expire()
+    for number in (2, 3):
+        store.keep("bob", _response(f"resp_{number}"), HELLO)
+    assert [_has(store, f"resp_{number}", "bob") for number in (2, 3)] == [True, True]
+
+
 def test_one_that_is_larger_than_all_that_is_kept_takes_no_others_place() -> None:
     store = _store(max_bytes=2000)
     store.keep(None, _response("resp_1"), HELLO)

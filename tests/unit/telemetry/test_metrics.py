@@ -1,6 +1,7 @@
 """What is scraped says what happened, and nobody outside can grow it."""
 
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,6 +37,9 @@ PROMOTION = Promotion(
     to_variant="b" * 64,
     revision=2,
 )
+
+OF_CLIENT: Any = {"model": "tutor", "role": Role.INCUMBENT, "scheduling_class": SchedulingClass.INTERACTIVE}
+OF_TRIAL: Any = {**OF_CLIENT, "scheduling_class": SchedulingClass.EVALUATION}
 
 BUDGET = MemoryStatus(
     limit_bytes=100, reserve_bytes=10, planned_bytes=50, used_bytes=40, available_bytes=30, near_limit=False
@@ -76,36 +80,47 @@ def engine(state: EngineState = EngineState.READY, load_time_s: float | None = 2
 
 def test_a_request_is_counted_with_its_durations_and_tokens() -> None:
     metrics = serving()
-    metrics.requests.finished(
-        model="tutor",
-        role=Role.INCUMBENT,
-        status=200,
-        duration_s=1.5,
-        time_to_first_token_s=0.5,
-    )
-    metrics.requests.tokens_counted(model="tutor", role=Role.INCUMBENT, prompt=7, cached=4, completion=3)
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=1.5, time_to_first_token_s=0.5)
+    metrics.requests.tokens_counted(**OF_CLIENT, prompt=7, cached=4, completion=3)
     found = samples(metrics)
-    assert found["gateway_requests_total{model=tutor,role=incumbent,status=200}"] == 1
-    assert found["gateway_request_duration_seconds_sum{model=tutor,role=incumbent}"] == 1.5
-    assert found["gateway_time_to_first_token_seconds_sum{model=tutor,role=incumbent}"] == 0.5
-    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=prompt}"] == 7
-    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=cached}"] == 4
-    assert found["gateway_tokens_total{model=tutor,role=incumbent,type=completion}"] == 3
+    assert found["gateway_requests_total{class=interactive,model=tutor,role=incumbent,status=200}"] == 1
+    assert found["gateway_request_duration_seconds_sum{class=interactive,model=tutor,role=incumbent}"] == 1.5
+    assert found["gateway_time_to_first_token_seconds_sum{class=interactive,model=tutor,role=incumbent}"] == 0.5
+    assert found["gateway_tokens_total{class=interactive,model=tutor,role=incumbent,type=prompt}"] == 7
+    assert found["gateway_tokens_total{class=interactive,model=tutor,role=incumbent,type=cached}"] == 4
+    assert found["gateway_tokens_total{class=interactive,model=tutor,role=incumbent,type=completion}"] == 3
 
 
 def test_a_request_without_a_token_has_no_time_to_the_first() -> None:
     metrics = serving()
-    metrics.requests.finished(model="tutor", role=Role.INCUMBENT, status=429, duration_s=0.1)
+    metrics.requests.finished(**OF_CLIENT, status=429, duration_s=0.1)
     assert not [name for name in samples(metrics) if name.startswith("gateway_time_to_first_token_seconds_count{")]
+
+
+def test_an_incumbents_trial_is_told_from_what_clients_ask() -> None:
+    metrics = serving()
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=0.1, time_to_first_token_s=0.1)
+    for _ in range(2):
+        metrics.requests.finished(**OF_TRIAL, status=500, duration_s=9.0, time_to_first_token_s=9.0)
+    found = samples(metrics)
+    assert found["gateway_requests_total{class=evaluation,model=tutor,role=incumbent,status=500}"] == 2
+    assert found["gateway_time_to_first_token_seconds_count{class=evaluation,model=tutor,role=incumbent}"] == 2
+    assert found["gateway_time_to_first_token_seconds_count{class=interactive,model=tutor,role=incumbent}"] == 1
+
+
+def test_a_count_whose_labels_are_closed_is_there_before_anything_is_counted() -> None:
+    found = samples(Metrics())
+    for scheduling_class in SchedulingClass:
+        for reason in RefusalReason:
+            assert found[f"gateway_requests_refused_total{{class={scheduling_class},reason={reason}}}"] == 0
 
 
 def test_names_that_clients_make_up_share_one_series() -> None:
     metrics = serving()
-    for number in range(100):
-        metrics.requests.finished(model=f"model-{number}", role=None, status=404, duration_s=0.01)
-    metrics.requests.finished(model=None, role=None, status=404, duration_s=0.01)
+    for model in (*(f"model-{number}" for number in range(100)), None):
+        metrics.requests.finished(model=model, role=None, scheduling_class=None, status=404, duration_s=0.01)
     counted = {name: value for name, value in samples(metrics).items() if name.startswith("gateway_requests_total")}
-    assert counted == {"gateway_requests_total{model=other,role=none,status=404}": 101}
+    assert counted == {"gateway_requests_total{class=none,model=other,role=none,status=404}": 101}
 
 
 def test_suites_that_clients_make_up_end_in_one_series() -> None:
@@ -122,13 +137,11 @@ def test_suites_that_clients_make_up_end_in_one_series() -> None:
 
 def test_long_prompts_have_buckets() -> None:
     metrics = serving()
-    metrics.requests.finished(
-        model="tutor", role=Role.INCUMBENT, status=200, duration_s=60.0, time_to_first_token_s=30.0
-    )
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=60.0, time_to_first_token_s=30.0)
     found = samples(metrics)
-    bucket = "gateway_time_to_first_token_seconds_bucket{{le={},model=tutor,role=incumbent}}"
+    bucket = "gateway_time_to_first_token_seconds_bucket{{class=interactive,le={},model=tutor,role=incumbent}}"
     assert (found[bucket.format("20.0")], found[bucket.format("40.0")]) == (0, 1)
-    assert found["gateway_request_duration_seconds_bucket{le=81.92,model=tutor,role=incumbent}"] == 1
+    assert found["gateway_request_duration_seconds_bucket{class=interactive,le=81.92,model=tutor,role=incumbent}"] == 1
 
 
 def test_a_digest_stands_on_the_incumbent_alone_and_ends_with_it() -> None:
@@ -163,21 +176,22 @@ def test_an_incumbent_that_is_not_ready_is_down_and_a_candidate_that_is_gone_is_
     metrics.engines.observed([(Role.INCUMBENT, engine()), (Role.INCUMBENT, restarting)])
     found = samples(metrics)
     assert found["gateway_engine_up{role=incumbent}"] == 0
-    assert not [name for name in found if "role=candidate" in name]
+    gauges = ("gateway_engine_up", "gateway_engine_load", "gateway_engine_memory", "gateway_engine_breaker")
+    assert not [name for name in found if name.startswith(gauges) and "role=candidate" in name]
     metrics.engines.observed([])
     assert samples(metrics)["gateway_engine_up{role=incumbent}"] == 0
 
 
 def test_an_answers_tokens_are_timed() -> None:
     metrics = serving()
-    times = metrics.requests.token_times(model="tutor", role=Role.INCUMBENT)
+    times = metrics.requests.token_times(**OF_CLIENT)
     for tokens in (1, 2, 2, 4):
         times.came(tokens)
     times.ended()
     found = samples(metrics)
-    assert found["gateway_inter_token_seconds_count{model=tutor,role=incumbent}"] == 2
-    assert found["gateway_inter_token_seconds_bucket{le=+Inf,model=tutor,role=incumbent}"] == 2
-    assert found["gateway_time_per_output_token_seconds_count{model=tutor,role=incumbent}"] == 1
+    assert found["gateway_inter_token_seconds_count{class=interactive,model=tutor,role=incumbent}"] == 2
+    assert found["gateway_inter_token_seconds_bucket{class=interactive,le=+Inf,model=tutor,role=incumbent}"] == 2
+    assert found["gateway_time_per_output_token_seconds_count{class=interactive,model=tutor,role=incumbent}"] == 1
 
 
 def test_a_client_that_left_is_counted_by_how_far_its_request_was() -> None:
@@ -203,9 +217,7 @@ def exemplars(metrics: Metrics) -> set[str]:
 @pytest.mark.parametrize("request_id", ["b1c2", "trace:01-ab.c_d", "x" * 118])
 def test_a_request_is_found_by_its_exemplar(request_id: str) -> None:
     metrics = serving()
-    metrics.requests.finished(
-        model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5
-    )
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5)
     assert exemplars(metrics) == {request_id}
     assert request_id not in metrics.render()[0].decode()
 
@@ -213,11 +225,9 @@ def test_a_request_is_found_by_its_exemplar(request_id: str) -> None:
 @pytest.mark.parametrize("request_id", ["x" * 119, 'a"b', "a\\nb", "a b", "{}", "user@example.com", ""])
 def test_an_id_that_is_long_or_odd_is_no_exemplar(request_id: str) -> None:
     metrics = serving()
-    metrics.requests.finished(
-        model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5
-    )
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=1.0, request_id=request_id, time_to_first_token_s=0.5)
     assert exemplars(metrics) == set()
-    assert samples(metrics)["gateway_request_duration_seconds_count{model=tutor,role=incumbent}"] == 1
+    assert samples(metrics)["gateway_request_duration_seconds_count{class=interactive,model=tutor,role=incumbent}"] == 1
 
 
 def test_a_failure_that_is_followed_by_a_restart_counts_as_one() -> None:
@@ -225,14 +235,17 @@ def test_a_failure_that_is_followed_by_a_restart_counts_as_one() -> None:
     metrics.engines.failed(role=Role.CANDIDATE, reason=FailureReason.START_FAILED, restarts=False)
     metrics.engines.failed(role=Role.INCUMBENT, reason=FailureReason.KILLED, restarts=True)
     found = {name: value for name, value in samples(metrics).items() if name.startswith("gateway_engine_restarts")}
-    assert found == {"gateway_engine_restarts_total{role=incumbent}": 1}
+    assert found == {
+        "gateway_engine_restarts_total{role=incumbent}": 1,
+        "gateway_engine_restarts_total{role=candidate}": 0,
+    }
 
 
 def test_failures_are_counted_by_their_reason() -> None:
     metrics = serving()
     for reason in FailureReason:
         metrics.engines.failed(role=Role.INCUMBENT, reason=reason, restarts=False)
-    counted = {name for name in samples(metrics) if name.startswith("gateway_engine_failures_total")}
+    counted = {name for name, value in samples(metrics).items() if name.startswith("gateway_engine_failures") and value}
     assert counted == {
         f"gateway_engine_failures_total{{reason={reason},role=incumbent}}"
         for reason in ("start_failed", "crashed", "exited", "hung", "out_of_memory", "killed")
@@ -266,6 +279,12 @@ def test_promotions_and_the_queue_are_shown() -> None:
     assert found["gateway_promotions_total{kind=promote,model=tutor,outcome=done}"] == 1
     assert found["gateway_requests_running{}"] == 3
     assert (found["gateway_requests_queued{class=batch}"], found["gateway_requests_queued{class=evaluation}"]) == (2, 0)
+
+
+def test_a_models_first_incumbent_is_no_promotion() -> None:
+    (promotions,) = (family for family in Metrics().families if family.name == "gateway_promotions_total")
+    (kind,) = (label for label in promotions.labels if label.name == "kind")
+    assert set(kind.values) == set(PromotionKind) - {PromotionKind.BOOTSTRAP}
 
 
 def test_waits_and_refusals_are_shown_by_class() -> None:
@@ -330,13 +349,13 @@ def test_a_runner_that_was_replaced_after_an_error_counts_from_0_again() -> None
 
 def test_two_gateways_in_one_process_do_not_meet() -> None:
     one, other = serving(), serving()
-    one.requests.finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    one.requests.finished(**OF_CLIENT, status=200, duration_s=1.0)
     assert not [name for name in samples(other) if name.startswith("gateway_requests_total")]
 
 
 def test_the_exposition_names_its_type_and_no_second_series_of_births() -> None:
     metrics = serving()
-    metrics.requests.finished(model="tutor", role=Role.INCUMBENT, status=200, duration_s=1.0)
+    metrics.requests.finished(**OF_CLIENT, status=200, duration_s=1.0)
     body, content_type = metrics.render()
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert b"_created" not in body

@@ -15,8 +15,9 @@ from canary.client import GatewayClient
 from canary.errors import GatewayUnavailable
 from canary.judge import judge
 from canary.runner import Pace, Trier, plan_trials, run_trials, trials_at_once
+from canary.stage import Lineup
 from canary.suite import Suite, load_suite
-from canary.workflow import RunOptions, evaluate, line_up
+from canary.workflow import RunOptions, evaluate, line_up, line_up_pair
 from gateway.contracts.evaluations import Criterion, Evaluation, Metric, Profile, Role, Rule, StopCause
 from gateway.contracts.suites import LatencyProtocol, Protocol
 from tests.support.evaluations import make_host, make_system
@@ -84,16 +85,29 @@ def run(fake: FakeGateway, suite: Suite, *candidates: str, options: RunOptions |
 def told(
     fake: FakeGateway, suite: Suite, *candidates: str, options: RunOptions | None = None
 ) -> tuple[Evaluation, list[str]]:
+    with GatewayClient(LOCAL, transport=fake.transport) as gateway:
+        return lined_up(gateway, line_up(gateway, fake.deployments[0], candidates), suite, options)
+
+
+def compared(
+    fake: FakeGateway, suite: Suite, one: str, other: str, *, options: RunOptions
+) -> tuple[Evaluation, list[str]]:
+    with GatewayClient(LOCAL, transport=fake.transport) as gateway:
+        return lined_up(gateway, line_up_pair(gateway, fake.deployments[0], one, other), suite, options)
+
+
+def lined_up(
+    gateway: GatewayClient, lineup: Lineup, suite: Suite, options: RunOptions | None
+) -> tuple[Evaluation, list[str]]:
     progress = Noted()
-    with GatewayClient(LOCAL, transport=fake.transport) as gateway, ExitStack() as engines:
-        lineup = line_up(gateway, fake.deployments[0], candidates)
+    with ExitStack() as engines:
         evaluation = evaluate(gateway, lineup, suite, engines=engines, progress=progress, options=options)
     return evaluation, progress.notes
 
 
 @pytest.fixture
 def fake() -> FakeGateway:
-    return FakeGateway({"incumbent": "4", "good": "4", "bad": "5"})
+    return FakeGateway({"incumbent": "4", "good": "4", "bad": "5", "third": "4"})
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +236,20 @@ def test_a_run_goes_on_from_a_log_of_the_very_same_run_alone(tmp_path: Path, fak
         assert kept() == number
     breaks_off(suite, "good")
     assert kept() == len(variations)
+
+
+def test_a_comparison_goes_on_after_another_came_to_serve(tmp_path: Path, fake: FakeGateway) -> None:
+    suite, options = suite_of(tmp_path), RunOptions(log_directory=tmp_path / "runs")
+    fake.chat = Counting(fake, dies_at=3)
+    with pytest.raises(GatewayUnavailable):
+        compared(fake, suite, "good", "bad", options=options)
+    fake.chat = None
+    before = fake.deployments[0]
+    third = fake.views["third"].digest
+    fake.deployments[0] = msgspec.structs.replace(before, incumbent=third, revision=before.revision + 1)
+    evaluation, notes = compared(fake, suite, "good", "bad", options=options)
+    assert any("of a run that was broken off" in note for note in notes)
+    assert (evaluation.compared_while, evaluation.deployment_revision) == (third, before.revision + 1)
 
 
 # --- reused ---

@@ -58,6 +58,18 @@ def test_each_change_is_posted_and_the_end_is_the_last(fake: FakeGateway, gatewa
     assert len({each.id for each in fake.progress}) == 1
 
 
+def test_each_candidate_is_posted_by_the_name_that_it_was_lined_up_under(
+    fake: FakeGateway, gateway: GatewayClient, tmp_path: Path
+) -> None:
+    write_mini_suite(tmp_path)
+    suite = load_suite("mini", search_path=[tmp_path])
+    lineup = line_up(gateway, find_deployment(gateway, None), ["good"])
+    with ExitStack() as engines:
+        evaluate(gateway, lineup, suite, engines=engines, progress=Noted())
+    last = fake.progress[-1]
+    assert [standing.candidate for standing in last.standings] == [fake.views["good"].reference] == [*last.candidates]
+
+
 def test_what_does_not_change_is_said_again(
     fake: FakeGateway, gateway: GatewayClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """From sources to a promotion, against a gateway in memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pytest
 from canary import following
 from canary.client import GatewayClient
 from canary.errors import GatewayRefused, PromotionFailed, UsageError
-from canary.judge import Standing, judge
+from canary.following import CandidateStanding
+from canary.judge import judge
 from canary.programs.families import generate as generation
 from canary.suite import load_suite
 from canary.workflow import (
@@ -45,7 +46,7 @@ class Notes:
     def on_trial(self, trial: Trial, total: int) -> None:
         del trial, total
 
-    def on_case(self, standings: Mapping[str, Standing]) -> None:
+    def on_case(self, standings: Sequence[CandidateStanding]) -> None:
         del standings
 
 
@@ -87,8 +88,8 @@ class Watching(Notes):
         super().__init__()
         self.stood: list[dict[str, int]] = []
 
-    def on_case(self, standings: Mapping[str, Standing]) -> None:
-        self.stood.append({label: standing.pairs for label, standing in standings.items()})
+    def on_case(self, standings: Sequence[CandidateStanding]) -> None:
+        self.stood.append({each.label: each.standing.pairs for each in standings})
 
 
 @pytest.mark.parametrize(("every_s", "told"), [(0.0, list(range(1, 13))), (3600.0, [1])])
