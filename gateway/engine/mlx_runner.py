@@ -15,7 +15,7 @@ from gateway.engine import device
 from gateway.engine.buckets import place
 from gateway.engine.decoding import Decoding, EndedRow
 from gateway.engine.kv_run import bytes_per_token
-from gateway.engine.prefill import PrefillRow, advance
+from gateway.engine.prefill import Chunk, PrefillRow, advance
 from gateway.engine.prefill_line import PrefillLine
 from gateway.engine.prefill_pace import PrefillPace
 from gateway.engine.prefix_cache import PrefixCache
@@ -76,11 +76,16 @@ class MlxRunner:
         with mx.stream(generation_stream):
             copied = self._copy()
             # One burden a step: beside streams there is no chunk where a long prompt joins or is kept.
-            prefilled = 0 if copied and streams else self._prefill(streams)
-            # A chunk waits for the steps that are under way, so beside one a step's duration is not its own.
-            tokens = self._decode(learns=not prefilled and not copied)
-        if prefilled or not copied:
-            self._pace.observe(duration_s=self._clock() - started_s, streams=streams, prefill_tokens=prefilled)
+            chunk = Chunk() if copied and streams else self._prefill(streams)
+            # A chunk waits for the steps that are under way, so beside one a batch's duration is not its own.
+            tokens = self._decode(learns=not chunk.tokens and not copied)
+        if not copied:
+            self._pace.observe(
+                duration_s=self._clock() - started_s,
+                streams=streams,
+                prefill_tokens=chunk.tokens,
+                chunk_s=chunk.duration_s,
+            )
         return tokens
 
     def tidy(self) -> bool:
@@ -131,20 +136,18 @@ class MlxRunner:
             self._join(row)
         return bool(computed) or any(map(self._is_long, kept))
 
-    def _prefill(self, streams: int) -> int:
-        """Work on one chunk beside so many streams and return its tokens. Raises RowsError where that fails."""
+    def _prefill(self, streams: int) -> Chunk:
+        """Work on one chunk beside so many streams. Raises RowsError where that fails."""
         budget_tokens = self._pace.budget_tokens(streams=streams, prompts=len(self._line))
-        if not budget_tokens:
-            return 0
         free_rows = self._max_rows - sum(map(len, self._batches)) - self._line.started_count
         rows = self._line.next_rows(budget_tokens, free_rows=free_rows)
         if not rows:
-            return 0
+            return Chunk()
         if len(rows) == 1 and budget_tokens < self._full_tokens:
             # The streams wait for each piece, and longest for the largest.
             budget_tokens = rows[0].piece_tokens(budget_tokens)
         try:
-            count = advance(self._model, rows, budget_tokens)
+            chunk = advance(self._model, rows, budget_tokens, clock=self._clock)
         except Exception as error:  # whatever MLX raises: a prompt has touched its own row's cache only
             failed = [row.spec.row for row in rows]
             for row in failed:
@@ -158,7 +161,7 @@ class MlxRunner:
                 self._computed.append(row)
             else:
                 self._join(row)
-        return count
+        return chunk
 
     def _join(self, row: PrefillRow) -> None:
         self._line.leave(row.spec.row)

@@ -1,15 +1,22 @@
 """Prompts on their way into a KV cache, a chunk a step, before their rows decode."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mlx.core as mx
+import msgspec
 from mlx import nn
 from mlx_lm.generate import PromptProcessingBatch
 from mlx_lm.models.cache import make_prompt_cache
 
 from gateway.engine.runner import RowSpec
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    tokens: int = 0
+    duration_s: float = 0.0
+    """Of it alone: the steps that were under way, behind which it stood, are not counted."""
 
 
 class PrefillRow:
@@ -31,21 +38,38 @@ class PrefillRow:
         return math.ceil(self.left_tokens / max(1, math.ceil(self.left_tokens / most)))
 
 
-def advance(model: nn.Module, rows: Sequence[PrefillRow], budget_tokens: int) -> int:
-    """Work on the next tokens of one row, or on all that is left of several, and return how many were computed.
+def advance(model: nn.Module, rows: Sequence[PrefillRow], budget_tokens: int, *, clock: Callable[[], float]) -> Chunk:
+    """Work on the next tokens of one row, or on all that is left of several.
 
     Several are padded to the longest, so they should be alike.
     """
     rows = [row for row in rows if row.left_tokens]
     if not rows:
-        return 0
+        return Chunk()
+    started_s = clock()
     if len(rows) == 1:
         (row,) = rows
         count = min(budget_tokens, row.left_tokens)
+        # Built while the device is at work on what came before, and sent behind that.
         model(mx.array([row.spec.prompt[row.done_tokens : row.done_tokens + count]]), cache=row.cache)
+        waited_s = _wait(clock)
         mx.eval([layer.state for layer in row.cache])  # pyright: ignore[reportUnknownMemberType] - its stub types no arguments
         row.done_tokens += count
-        return count
+    else:
+        waited_s = _wait(clock)
+        count = _finish(model, rows)
+    return Chunk(count, clock() - started_s - waited_s)
+
+
+def _wait(clock: Callable[[], float]) -> float:
+    """Wait for what the stream has under way, and return how long that was."""
+    began_s = clock()
+    mx.synchronize()
+    return clock() - began_s
+
+
+def _finish(model: nn.Module, rows: Sequence[PrefillRow]) -> int:
+    """Compute all that is left of several rows together, and return how many tokens that was."""
     pieces = [list(row.spec.prompt[row.done_tokens : -1]) for row in rows]
     batch = PromptProcessingBatch(
         model,

@@ -7,7 +7,7 @@ size of the next. Nobody's pace is at stake while none decodes.
 
 _SHARE_OF_DECODE_RATIO = 0.4
 _SMOOTHING_RATIO = 0.5
-"""Weight of the newest decode step."""
+"""Weight of the newest step."""
 _FLOOR_TOKENS = 16
 """A chunk reads the weights once, however small it is: below this it hardly takes less time."""
 _MOST_GROWTH_RATIO = 1.5
@@ -15,7 +15,6 @@ _MOST_SHRINKING_RATIO = 0.5
 """Of one chunk's size over the last one's: a single duration may be an accident."""
 _EASY_RATIO = 2 / 3
 """A chunk that took no more of what it was allowed may be twice as large the next time."""
-_STEPS_BETWEEN_SAMPLES = 8
 _FEW_PROMPTS = 8
 """Each that waits beyond these adds its part to the chunk: a crowd waits for every step that is not its own."""
 
@@ -30,37 +29,31 @@ class PrefillPace:
         self._wanted_tokens = self._beside_tokens
         """What the last chunk alone would have made of it."""
         self._decode_s: float | None = None
-        """Running mean of steps without a chunk."""
-        self._steps_since_sample = _STEPS_BETWEEN_SAMPLES
+        """Running mean of steps, their chunks not counted."""
 
     def budget_tokens(self, *, streams: int, prompts: int = 1) -> int:
         """Return the prompt tokens that the next step may work on.
 
         Where more prompts wait than streams decode, it is more by as much: the few give way to the many. Where a crowd
         waits it is more too: a prompt costs the streams the same in one piece or in many, and those that wait behind
-        it a step for each piece. Beside streams it is 0 now and then: how long a step takes without a chunk shows in
-        a step without one only.
+        it a step for each piece.
         """
         if not streams:
             return self._full_tokens
-        if self._steps_since_sample >= _STEPS_BETWEEN_SAMPLES:
-            return 0
         larger_ratio = max(1.0, prompts / streams, prompts - _FEW_PROMPTS)
         return min(int(self._beside_tokens * larger_ratio), self._full_tokens)
 
-    def observe(self, *, duration_s: float, streams: int, prefill_tokens: int) -> None:
-        """Learn from one step: how long it took, the streams in it, the prompt tokens that it worked on."""
+    def observe(self, *, duration_s: float, streams: int, prefill_tokens: int = 0, chunk_s: float = 0.0) -> None:
+        """Learn from one step: how long it took, the streams in it, its chunk's tokens and how long that took."""
         if not streams:
             return
-        if not prefill_tokens:
-            self._steps_since_sample = 0
-            before_s = duration_s if self._decode_s is None else self._decode_s
-            # Clipped, so that an accident does not let chunks grow.
-            self._decode_s = before_s + _SMOOTHING_RATIO * (min(duration_s, 2 * before_s) - before_s)
-            return
-        self._steps_since_sample += 1
-        if self._decode_s is not None:
-            self._adapt(duration_s - self._decode_s, prefill_tokens, _SHARE_OF_DECODE_RATIO * self._decode_s)
+        decode_s = duration_s - chunk_s
+        before_s = decode_s if self._decode_s is None else self._decode_s
+        if prefill_tokens:
+            # By the steps before: where a prompt ends, its row's join is in this one too.
+            self._adapt(chunk_s, prefill_tokens, _SHARE_OF_DECODE_RATIO * before_s)
+        # Clipped, so that an accident does not let chunks grow.
+        self._decode_s = before_s + _SMOOTHING_RATIO * (min(decode_s, 2 * before_s) - before_s)
 
     def _adapt(self, chunk_s: float, tokens: int, allowed_s: float) -> None:
         """Size the next chunk after one that took so long and was allowed so much."""

@@ -221,8 +221,11 @@ def test_a_row_joins_at_the_next_step_and_its_place_is_free_after_its_last(llama
 class Steps:
     """A clock under which a decode step takes 10 ms and a prompt token 1 ms, as the model is called."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, row_s: float = 0.0, token_s: float = 0.001) -> None:
+        """Each row adds `row_s` to a decode step, and each token takes `token_s` in a prompt."""
         self.now_s = 0.0
+        self._row_s = row_s
+        self._token_s = token_s
         self.chunks: list[int] = []
         self.decode_count = 0
         self._model = model
@@ -230,10 +233,10 @@ class Steps:
     def __call__(self, tokens: mx.array, **options: Any) -> mx.array:
         if tokens.shape[1] == 1:
             self.decode_count += 1
-            self.now_s += 0.010
+            self.now_s += 0.010 + self._row_s * tokens.shape[0]
         else:
             self.chunks.append(tokens.size)
-            self.now_s += 0.001 * tokens.size
+            self.now_s += self._token_s * tokens.size
         return self._model(tokens, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -275,6 +278,23 @@ def test_while_streams_run_a_long_prompt_comes_in_small_chunks_and_each_step_giv
     assert max(gaps_s) <= 2 * (0.010 + 0.001 * model.chunks[-1])
     assert max(model.chunks) <= 16
     assert max(model.chunks) - min(model.chunks) <= 1
+
+
+def test_a_crowd_beside_few_streams_is_computed_in_few_steps_though_steps_grow_with_its_rows(llama: Any) -> None:
+    model = Steps(llama, row_s=0.002, token_s=0.0001)
+    runner = _clocked(model, prefill_step_tokens=512)
+    for number in range(1, 3):
+        runner.insert(row(number, words(36, number), max_tokens=10_000))
+    while len(runner.step()) < 2:
+        pass
+    crowd = set(range(3, 17))
+    for number in crowd:
+        runner.insert(row(number, words(36, number), max_tokens=10_000))
+    steps = 0
+    while crowd:
+        crowd -= {token.row for token in runner.step()}
+        steps += 1
+    assert steps <= 12
 
 
 def test_beside_streams_a_long_prompt_joins_in_a_step_without_a_chunk(llama: Any) -> None:

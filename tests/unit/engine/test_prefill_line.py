@@ -1,5 +1,6 @@
 """Who is next: prompts in line, by what is left of them and by what they share."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def _line(model: Any, *specs: RowSpec, prefixes: PrefixCache | None = None) -> P
 def _turn(model: Any, line: PrefillLine, budget_tokens: int, *, free_rows: int = 16) -> list[int]:
     """Give the line one chunk and return the rows that it was for; finished ones leave."""
     rows = line.next_rows(budget_tokens, free_rows=free_rows)
-    advance(model, rows, budget_tokens)
+    advance(model, rows, budget_tokens, clock=time.perf_counter)
     for one in rows:
         if not one.left_tokens:
             line.leave(one.spec.row)
@@ -41,7 +42,8 @@ def test_chunks_go_to_the_first_and_to_the_shortest_in_turn(llama: Any) -> None:
 
 def test_a_prompt_is_computed_in_pieces_of_one_size(llama: Any) -> None:
     (one,) = _line(llama, row(1, words(38, 1))).next_rows(16, free_rows=1)
-    assert [advance(llama, [one], one.piece_tokens(16)) for _ in range(4)] == [13, 12, 12, 0]
+    chunks = [advance(llama, [one], one.piece_tokens(16), clock=time.perf_counter) for _ in range(4)]
+    assert [chunk.tokens for chunk in chunks] == [13, 12, 12, 0]
 
 
 def test_prompts_that_one_chunk_finishes_share_it(llama: Any) -> None:

@@ -7,13 +7,18 @@ from gateway.engine.prefill_pace import PrefillPace
 FULL = 512
 
 
+def _step(pace: PrefillPace, decode_s: float, tokens: int = 0, chunk_s: float = 0.0, *, streams: int = 8) -> None:
+    """Tell the pace of one step."""
+    pace.observe(duration_s=decode_s + chunk_s, streams=streams, prefill_tokens=tokens, chunk_s=chunk_s)
+
+
 def _settled(decode_s: float, chunk_s: Callable[[int], float], *, steps: int = 100) -> int:
     """Run a machine of that speed, a prompt in every other step, and return the budget that it settles at."""
     pace = PrefillPace(FULL)
     for _ in range(steps):
-        pace.observe(duration_s=decode_s, streams=8, prefill_tokens=0)
+        _step(pace, decode_s)
         tokens = pace.budget_tokens(streams=8)
-        pace.observe(duration_s=decode_s + chunk_s(tokens), streams=8, prefill_tokens=tokens)
+        _step(pace, decode_s, tokens, chunk_s(tokens))
     return pace.budget_tokens(streams=8)
 
 
@@ -21,10 +26,8 @@ def _at(tokens: int) -> PrefillPace:
     """Return a pace that has settled at that budget, where a decode step takes 100 ms."""
     pace = PrefillPace(FULL)
     for _ in range(20):
-        pace.observe(duration_s=0.100, streams=8, prefill_tokens=0)
         budget = pace.budget_tokens(streams=8)
-        pace.observe(duration_s=0.100 + 0.040 * budget / (tokens + 0.5), streams=8, prefill_tokens=budget)
-    pace.observe(duration_s=0.100, streams=8, prefill_tokens=0)
+        _step(pace, 0.100, budget, 0.040 * budget / (tokens + 0.5))
     assert pace.budget_tokens(streams=8) == tokens
     return pace
 
@@ -33,14 +36,9 @@ def test_without_streams_a_chunk_is_full() -> None:
     assert PrefillPace(FULL).budget_tokens(streams=0) == FULL
 
 
-def test_before_anything_is_known_a_step_is_measured_and_a_chunk_is_small() -> None:
-    pace = PrefillPace(FULL)
-    assert pace.budget_tokens(streams=1) == 0
-    pace.observe(duration_s=0.1, streams=1, prefill_tokens=0)
-    assert pace.budget_tokens(streams=1) == 16
-    pace = PrefillPace(8)
-    pace.observe(duration_s=0.1, streams=1, prefill_tokens=0)
-    assert pace.budget_tokens(streams=1) == 8
+def test_before_anything_is_known_a_chunk_is_small() -> None:
+    assert PrefillPace(FULL).budget_tokens(streams=1) == 16
+    assert PrefillPace(8).budget_tokens(streams=1) == 8
 
 
 def test_a_chunk_takes_two_fifths_of_a_decode_step() -> None:
@@ -59,42 +57,49 @@ def test_as_a_context_grows_chunks_shrink_and_take_no_longer() -> None:
     durations_s: list[float] = []
     context_tokens = 0
     for _ in range(100):
-        pace.observe(duration_s=0.1, streams=8, prefill_tokens=0)
         tokens = pace.budget_tokens(streams=8)
         context_tokens += tokens
         durations_s.append((0.001 + context_tokens * 3e-7) * tokens)
-        pace.observe(duration_s=0.1 + durations_s[-1], streams=8, prefill_tokens=tokens)
+        _step(pace, 0.1, tokens, durations_s[-1])
     assert max(durations_s) <= 0.06
     assert pace.budget_tokens(streams=8) < 30
 
 
-def test_chunks_that_hide_behind_the_decode_step_let_the_next_grow_by_half_only() -> None:
+def test_chunks_that_take_no_time_let_the_next_grow_by_half_only() -> None:
     pace = PrefillPace(FULL)
-    pace.observe(duration_s=0.1, streams=8, prefill_tokens=0)
     for _ in range(2):
-        pace.observe(duration_s=0.09, streams=8, prefill_tokens=16)
+        _step(pace, 0.1, 16, 0.0)
     assert pace.budget_tokens(streams=8) == 24
 
 
 def test_one_quick_chunk_among_slow_ones_does_not_let_chunks_grow() -> None:
     pace = _at(100)
     for chunk_s in (0.040, 0.005, 0.040, 0.005):
-        pace.observe(duration_s=0.100 + chunk_s, streams=8, prefill_tokens=100)
+        _step(pace, 0.100, 100, chunk_s)
         assert pace.budget_tokens(streams=8) <= 101
 
 
 def test_one_slow_chunk_does_no_more_than_halve_the_next() -> None:
     pace = _at(100)
-    pace.observe(duration_s=9.0, streams=8, prefill_tokens=100)
+    _step(pace, 0.1, 100, 9.0)
     assert pace.budget_tokens(streams=8) == 50
 
 
 def test_one_slow_decode_step_does_not_let_chunks_grow() -> None:
     pace = _at(50)
-    pace.observe(duration_s=9.0, streams=8, prefill_tokens=0)
-    pace.observe(duration_s=0.1, streams=8, prefill_tokens=0)
-    pace.observe(duration_s=0.125 + 0.05, streams=8, prefill_tokens=50)
+    _step(pace, 9.0)
+    _step(pace, 0.1)
+    _step(pace, 0.1, 50, 0.05)
     assert pace.budget_tokens(streams=8) <= 65
+
+
+def test_the_join_of_a_row_hardly_lets_the_chunk_of_its_own_step_grow() -> None:
+    pace = _at(50)
+    for _ in range(20):
+        _step(pace, 0.1)
+        tokens = pace.budget_tokens(streams=8)
+        _step(pace, 0.2, tokens, 0.0008 * tokens)
+    assert pace.budget_tokens(streams=8) <= 70
 
 
 def test_where_more_prompts_wait_than_streams_run_a_chunk_is_larger_by_as_much() -> None:
@@ -102,7 +107,7 @@ def test_where_more_prompts_wait_than_streams_run_a_chunk_is_larger_by_as_much()
     assert pace.budget_tokens(streams=8, prompts=8) == 50
     assert pace.budget_tokens(streams=2, prompts=6) == pytest.approx(150, abs=2)
     assert pace.budget_tokens(streams=1, prompts=64) == FULL
-    pace.observe(duration_s=0.100 + 0.120, streams=2, prefill_tokens=150)
+    _step(pace, 0.100, 150, 0.120, streams=2)
     assert pace.budget_tokens(streams=8) == pytest.approx(50, abs=1)
 
 
@@ -115,31 +120,29 @@ def test_where_a_crowd_waits_a_chunk_is_larger_however_many_streams_run() -> Non
 
 def test_the_short_end_of_a_prompt_does_not_shrink_the_next_ones_chunks() -> None:
     pace = _at(100)
-    pace.observe(duration_s=0.110, streams=8, prefill_tokens=2)
+    _step(pace, 0.1, 2, 0.010)
     assert pace.budget_tokens(streams=8) == 100
 
 
 def test_prompts_that_are_shorter_than_the_budget_let_it_grow_where_they_are_cheap() -> None:
     pace = _at(20)
     for _ in range(2):
-        pace.observe(duration_s=0.101, streams=8, prefill_tokens=12)
+        _step(pace, 0.1, 12, 0.001)
     assert pace.budget_tokens(streams=8) == 30
 
 
-def test_while_prompts_keep_coming_a_step_without_one_is_taken_now_and_then() -> None:
+def test_while_prompts_keep_coming_it_learns_that_a_step_takes_longer() -> None:
     pace = _at(50)
-    budgets: list[int] = []
-    for _ in range(80):
-        budgets.append(pace.budget_tokens(streams=8))
-        # More rows decode than when the pace was set: a step takes three times as long.
-        pace.observe(duration_s=0.3 + 0.001 * budgets[-1], streams=8, prefill_tokens=budgets[-1])
-    assert 6 <= budgets.count(0) <= 10
-    assert budgets[-1] > 50
+    for _ in range(10):
+        tokens = pace.budget_tokens(streams=8)
+        _step(pace, 0.3, tokens, 0.0008 * tokens)
+    assert pace.budget_tokens(streams=8) == pytest.approx(150, abs=5)
 
 
 def test_steps_without_streams_teach_nothing() -> None:
     pace = PrefillPace(FULL)
-    pace.observe(duration_s=5.0, streams=0, prefill_tokens=FULL)
-    pace.observe(duration_s=5.0, streams=0, prefill_tokens=0)
-    pace.observe(duration_s=0.1, streams=1, prefill_tokens=0)
+    _step(pace, 1.0, FULL, 4.0, streams=0)
+    _step(pace, 5.0, streams=0)
+    for _ in range(3):
+        _step(pace, 0.1, 16, 0.040)
     assert pace.budget_tokens(streams=1) == 16
