@@ -129,7 +129,7 @@ class Promotions:
             async with self._recording_failure(body, target, kind):
                 done = await self._exchange(body, kind, target, evaluation, host)
             view = await self._confirm(done, target, kind)
-            await self._tell(view.promotion)
+            await self._tell(view.promotion, target)
             return view
 
     async def _target(self, body: PromotionRequest, kind: PromotionKind) -> VariantView:
@@ -252,9 +252,8 @@ class Promotions:
     async def _record_failed(
         self, body: PromotionRequest, target: VariantView, kind: PromotionKind, reason: str
     ) -> None:
-        await self._tell(
-            await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id)
-        )
+        failed = await self._record(body.model, target, kind, PromotionOutcome.FAILED, reason, body.evaluation_id)
+        await self._tell(failed, target)
 
     async def _record(
         self,
@@ -271,13 +270,12 @@ class Promotions:
         self._metrics.deployments.promotion_finished(promotion)
         return promotion
 
-    async def _tell(self, promotion: Promotion) -> None:
+    async def _tell(self, promotion: Promotion, target: VariantView) -> None:
         """Write the one line of a change that was made, or began and failed.
 
         It names variants as every line does, `name@digest`; an override's reason is the audit log's.
         """
         before = await self._registry.variant(promotion.from_variant) if promotion.from_variant else None
-        after = await self._registry.variant(promotion.to_variant)
         _log.info(
             "promotion_finished",
             **of_request(),
@@ -286,7 +284,7 @@ class Promotions:
             outcome=promotion.outcome,
             detail="" if promotion.outcome is PromotionOutcome.DONE else promotion.reason,
             from_variant=before.reference if before else None,
-            to_variant=after.reference,
+            to_variant=target.reference,
             evaluation=promotion.evaluation_id,
             revision=promotion.revision,
         )

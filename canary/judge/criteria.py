@@ -122,9 +122,13 @@ def _hindrance(
     return None
 
 
+def _compared(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> tuple[Evidence, ...]:
+    """Return those of whose results the criterion speaks."""
+    return (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
+
+
 def _trial_hindrance(criterion: Criterion, candidate: Evidence, incumbent: Evidence) -> tuple[Outcome, str] | None:
-    systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
-    for evidence in systems:
+    for evidence in _compared(criterion, candidate, incumbent):
         if evidence.lost_ratio > LOST_LIMIT_RATIO:
             codes = ", ".join(evidence.lost_codes) or "not in the record"
             return Outcome.ERRORED, (
@@ -155,8 +159,8 @@ def _timing_hindrance(
     """Return what keeps times that were measured apart from saying anything, or that the candidate failed at them."""
     ours, theirs = candidate.blocks or (), incumbent.blocks or ()
     concurrency = criterion.concurrency or 1
-    systems = (candidate, incumbent) if criterion.rule is Rule.NO_WORSE_THAN else (candidate,)
-    alone = [each.system.role for each in systems if each.system.variant.engine.one_at_a_time]
+    compared = _compared(criterion, candidate, incumbent)
+    alone = [each.system.role for each in compared if each.system.variant.engine.one_at_a_time]
     if alone and concurrency > 1:
         return Outcome.INCONCLUSIVE, (
             f"the engine of the {' and of the '.join(alone)} serves one request at a time (`kv_bits`, `draft`), so "
@@ -168,8 +172,7 @@ def _timing_hindrance(
         return Outcome.FAILED, f"the candidate brought down {len(failed)} of its timed requests ({codes})"
     if candidate.elsewhere:
         return Outcome.INCONCLUSIVE, "timed on another machine than the record names, and times hold for one machine"
-    compared = (*ours, *theirs) if criterion.rule is Rule.NO_WORSE_THAN else ours
-    blocks = [block for block in compared if block.concurrency == concurrency]
+    blocks = [block for each in compared for block in each.blocks or () if block.concurrency == concurrency]
     lost = [code for block in blocks for code in (*block.candidate_errors, *block.infrastructure_errors)]
     asked = len(lost) + sum(len(block.answers) for block in blocks)
     if len(lost) > LOST_LIMIT_RATIO * asked:

@@ -59,7 +59,7 @@ def size_complaint_about(criterion: Criterion, profile: Profile, *, cases: int, 
 def timing_complaint_about(criterion: Criterion, timing: LatencyProtocol, *, cases: int, min_pairs: int) -> str | None:
     """Return why times that are measured so leave a criterion undecided whatever a candidate does, if they do."""
     concurrency = criterion.concurrency or 1
-    if concurrency not in {1, timing.concurrency}:
+    if concurrency not in timing.levels:
         return f"nothing is timed at {concurrency} requests: `protocol.latency.concurrency` is {timing.concurrency}"
     of_cycle = max(timing.prompts_per_cycle, concurrency)
     prompts = min(cases, timing.cycles * of_cycle)

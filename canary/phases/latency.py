@@ -93,8 +93,7 @@ def _timed_at(concurrency: int, places: Sequence[Place]) -> list[Place]:
 
 
 def _plan_in_words(places: Sequence[Place], protocol: LatencyProtocol) -> str:
-    levels = [level for level in sorted({1, protocol.concurrency}) if _timed_at(level, places)]
-    at = " and ".join(str(level) for level in levels)
+    at = " and ".join(str(level) for level in protocol.levels if _timed_at(level, places))
     alone = [system.variant.name for _, system in places if system.variant.engine.one_at_a_time]
     at_one_only = f" One at a time only: {', '.join(alone)}." if alone and protocol.concurrency > 1 else ""
     return f"Timing {len(places)} systems in {protocol.cycles} cycles at most, requests in flight: {at}.{at_one_only}"
@@ -130,7 +129,7 @@ def choose_cases(
 
 def _turns(places: Sequence[Place], cases: Sequence[Case], protocol: LatencyProtocol, cycles: range) -> Iterator[_Turn]:
     """Yield the blocks in the order to time them; each cycle goes on in the cases where the one before has ended."""
-    for concurrency in sorted({1, protocol.concurrency}):
+    for concurrency in protocol.levels:
         timed = _timed_at(concurrency, places)
         # Enough that all of them are in flight at once.
         count = max(protocol.prompts_per_cycle, concurrency)

@@ -30,7 +30,7 @@ def show_suite(suite: Suite) -> Iterator[str]:
         f"prefix cache {'on' if manifest.protocol.prefix_cache else 'off'}"
     )
     if (timing := manifest.timing) is not None:
-        levels = " and ".join(str(level) for level in sorted({1, timing.concurrency}))
+        levels = " and ".join(str(level) for level in timing.levels)
         yield (
             f"latency    {timing.cycles} cycles of {timing.prompts_per_cycle} prompts, {timing.output_tokens} tokens "
             f"each, at {levels} requests"

@@ -52,6 +52,11 @@ class LatencyProtocol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     """Of production. Above 1, all is timed with so many requests in flight as well as with one."""
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Return how many requests are in flight, the fewest first."""
+        return tuple(sorted({1, self.concurrency}))
+
 
 class MemoryProtocol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How memory is read."""

@@ -64,9 +64,7 @@ class PrefillPace:
             wanted = max(wanted, 2.0 * tokens)
         if wanted < self._beside_tokens and tokens < int(self._beside_tokens) and chunk_s <= allowed_s:
             return  # The short end of a prompt costs more a token than a whole chunk does.
-        before, self._wanted_tokens = (
-            self._wanted_tokens,
-            min(max(wanted, least, self._floor_tokens), most, self._full_tokens),
-        )
+        wanted = min(max(wanted, least, self._floor_tokens), most, self._full_tokens)
         # It grows where two chunks agree: one that was quick by accident would make the next the longest of all.
-        self._beside_tokens = min(self._wanted_tokens, max(self._beside_tokens, before))
+        self._beside_tokens = min(wanted, max(self._beside_tokens, self._wanted_tokens))
+        self._wanted_tokens = wanted
