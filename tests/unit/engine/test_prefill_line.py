@@ -1,10 +1,14 @@
 """Who is next: prompts in line, by what is left of them and by what they share."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.engine.prefill import advance
+import mlx.core as mx
+import pytest
+
+from gateway.engine.prefill import Chunk, advance
 from gateway.engine.prefill_line import PrefillLine
 from gateway.engine.prefix_cache import PrefixCache
 from gateway.engine.runner import RowSpec
@@ -44,6 +48,17 @@ def test_a_prompt_is_computed_in_pieces_of_one_size(llama: Any) -> None:
     (one,) = _line(llama, row(1, words(38, 1))).next_rows(16, free_rows=1)
     chunks = [advance(llama, [one], one.piece_tokens(16), clock=time.perf_counter) for _ in range(4)]
     assert [chunk.tokens for chunk in chunks] == [13, 12, 12, 0]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_a_chunk_stands_behind_is_no_part_of_its_time(
+    llama: Any, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = itertools.count()  # a second passes between two looks
+    monkeypatch.setattr(mx, "synchronize", lambda: [next(now_s) for _ in range(100)])
+    line = _line(llama, *(row(number, words(11, number)) for number in range(rows)))
+    chunk = advance(llama, line.next_rows(40, free_rows=rows), 40, clock=lambda: float(next(now_s)))
+    assert chunk == Chunk(10 * rows, 2.0)
 
 
 def test_prompts_that_one_chunk_finishes_share_it(llama: Any) -> None:
