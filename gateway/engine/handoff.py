@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -82,10 +83,16 @@ class RowsFaulted(msgspec.Struct, frozen=True):
 Event = Loaded | LoadEnded | Prepared | Stepped | ScoreAdvanced | RowsFaulted
 
 
+def _nobody() -> bool:
+    return False
+
+
 class Inbox:
     """Commands to the loop, which waits here while it holds no rows."""
 
     def __init__(self) -> None:
+        self.expects: Callable[[], bool] = _nobody
+        """Whether more rows are about to come: their requests are here, and read or about to be started."""
         self._commands: deque[Command] = deque()
         self._arrived = threading.Condition()
 
@@ -94,14 +101,13 @@ class Inbox:
             self._commands.append(command)
             self._arrived.notify()
 
-    def take(self, *, wait: bool) -> list[Command]:
-        """Return all commands in order; with `wait`, at least one.
+    def take(self, *, wait_s: float | None) -> list[Command]:
+        """Return all commands in order, as soon as there is one; none where none comes in time.
 
-        The wait has no limit: the process ends with its socket, not with this thread.
+        With None the wait has no limit: the process ends with its socket, not with this thread.
         """
         with self._arrived:
-            while wait and not self._commands:
-                self._arrived.wait()
+            self._arrived.wait_for(lambda: self._commands, wait_s)
             commands = list(self._commands)
             self._commands.clear()
         return commands

@@ -1,12 +1,16 @@
 """Decode: take what arrived, step, emit what came of it. The one thread that touches MLX runs here."""
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 
 from gateway.engine.handoff import Command, Event, Inbox, Outbox, Remove, RowsFaulted, Stepped, StopLoop
 from gateway.engine.runner import RowsError, RowSpec, Runner, Scorer, ScoreSpec
 from gateway.engine.scores import Scores
+
+_CROWD_S = 0.05
+"""The longest that a row waits for others."""
 
 
 class Loop:
@@ -30,12 +34,24 @@ class Loop:
 
     def _take(self) -> list[Command] | None:
         """Return what arrived, waiting for it while there is nothing to do; None where a StopLoop is among it."""
-        idle = not self._rows and not self._scores
-        commands = self._inbox.take(wait=False) if idle else []
-        while idle and not commands and self._runner.tidy():
-            commands = self._inbox.take(wait=False)
-        commands = commands or self._inbox.take(wait=idle)
+        commands = self._inbox.take(wait_s=0)
+        if not self._rows and not self._scores:
+            while not commands and self._runner.tidy():
+                commands = self._inbox.take(wait_s=0)
+            commands = commands or self._inbox.take(wait_s=None)
+            commands += self._crowd()
         return None if any(isinstance(command, StopLoop) for command in commands) else commands
+
+    def _crowd(self) -> list[Command]:
+        """Return what comes while more rows are expected, for a moment: an idle engine computes all prompts at once.
+
+        Those that came a little later would have theirs computed piece by piece, beside the first ones' streams.
+        """
+        commands: list[Command] = []
+        ends_s = time.monotonic() + _CROWD_S
+        while self._inbox.expects() and (left_s := ends_s - time.monotonic()) > 0:
+            commands += self._inbox.take(wait_s=left_s)
+        return commands
 
     def _step(self, commands: list[Command]) -> Event:
         try:

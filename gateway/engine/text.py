@@ -45,6 +45,7 @@ class TextThread:
         connection.settimeout(0)
         self._connection = connection
         self._inbox = inbox
+        inbox.expects = lambda: bool(self._asked or self._parked)
         self._outbox = outbox
         self._hang_up = hang_up
         self._incoming = bytearray()

@@ -66,6 +66,7 @@ class Fleet:
         self._doors: dict[str, Door] = {}
         self._exchanged: set[str] = set()
         self._is_reserved = False
+        self._admits_soon = False
         self._closing: GatewayError | None = None
         self.available_bytes = available_bytes
 
@@ -269,7 +270,7 @@ class Fleet:
         line = Line(
             self._settings.queue,
             kv_bytes_per_token=self.memory.kv_bytes_per_token(spec),
-            on_change=self._admit,
+            on_change=self._admit_soon,
             metrics=self._metrics,
         )
         engine = Engine(
@@ -318,7 +319,7 @@ class Fleet:
         if self._engines.get(digest) is engine:
             del self._engines[digest]
         self.memory.forget(digest)
-        self._admit()
+        self._admit_soon()
         # A process that has ended holds nothing: that it has ended is all there is to verify.
         memory_returned = pid is None or not psutil.pid_exists(pid)
         _log.info("engine_unloaded", engine=digest, detail=engine.detail, memory_returned=memory_returned)
@@ -327,8 +328,15 @@ class Fleet:
         holding = self.memory.holding(engine.spec, engine.ready)
         return replace(holding, kv_planned_bytes=engine.line.admission.held_kv_bytes)
 
+    def _admit_soon(self) -> None:
+        """Admit once for all who come, are measured or leave in one turn of the event loop."""
+        if not self._admits_soon:
+            self._admits_soon = True
+            asyncio.get_running_loop().call_soon(self._admit)
+
     def _admit(self) -> None:
         """Let go who may, on every engine: a row that ends on one may be what another waits for."""
+        self._admits_soon = False
         now_s = time.monotonic()
         lines = {engine.line.admission: engine.line for engine in self.engines}
         engines = [(engine.line.admission, self._holding(engine)) for engine in self.engines]

@@ -49,6 +49,7 @@ class EngineProcess:
         self._writer = writer
         self._last_lines: deque[tuple[float, str]] = deque(maxlen=_LAST_LINES)
         """With the time of each."""
+        self._unsent = bytearray()
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
@@ -92,9 +93,13 @@ class EngineProcess:
         return self._child.pid
 
     def send(self, message: ToEngine) -> None:
-        """Queue a message; one that can no longer arrive is dropped, as the end of `messages` tells."""
-        if not self._writer.is_closing():
-            self._writer.write(encode_frame(message))
+        """Queue a message; one that can no longer arrive is dropped, as the end of `messages` tells.
+
+        It goes out at the end of the event loop's turn, with what else the turn brings: each write wakes the child.
+        """
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent += encode_frame(message)
 
     async def messages(self) -> AsyncIterator[list[FromEngine]]:
         """Yield messages as they come, in batches of what one read brought; end when the child is gone."""
@@ -136,6 +141,11 @@ class EngineProcess:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._child.kill()
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, bytearray()
+        if not self._writer.is_closing():
+            self._writer.write(unsent)
 
     async def _read_stderr(self) -> None:
         """Read on whatever comes, or a child with much to say would stand still before a full pipe."""

@@ -1,6 +1,7 @@
 """Who leaves, at whatever moment, leaves nothing behind: a state machine over a fleet with a scripted engine."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -159,12 +160,15 @@ class Leaving(RuleBasedStateMachine):
 
     async def _left(self, client: asyncio.Task[object]) -> None:
         """Have a client leave; its row is free at once, and the engine has dropped it a step later."""
-        before = len(self._log.rows)
         pid = self._engine.pid
         client.cancel()
         await asyncio.gather(client, return_exceptions=True)
         limit = min(MAX_ROWS, sum(not client.done() for client in self._clients))
         assert running(self._engine) <= limit
+        with contextlib.suppress(EngineCrashed):
+            # Asked behind the cancellation: what comes before the answer was said before that.
+            await self._engine.identify(30)
+        before = len(self._log.rows)
 
         def freed() -> bool:
             return self._engine.pid != pid or pid is None or not self._log.rows or self._log.rows[-1] <= limit

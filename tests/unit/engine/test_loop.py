@@ -74,6 +74,43 @@ def test_a_row_decodes_to_its_end_and_is_not_held_after_it(loop: RunningLoop) ->
     assert [step.rows for step in steps] == [1, 1, 0]
 
 
+def test_an_idle_loop_waits_for_the_rest_of_a_crowd(loop: RunningLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.engine.loop._CROWD_S", WAIT_S)
+    asked, crowd = threading.Event(), [_spec(2, "hello"), _spec(3, "hello")]
+
+    def expects() -> bool:
+        asked.set()
+        return bool(crowd)
+
+    loop.inbox.expects = expects
+    loop.inbox.put(_spec(1, "hello"))
+    assert asked.wait(WAIT_S)
+    while crowd:
+        loop.inbox.put(crowd.pop())
+    (first, *_) = loop.events_until()
+    assert isinstance(first, Stepped)
+    assert {token.row for token in first.tokens} == {1, 2, 3}
+
+
+def test_a_crowd_that_does_not_come_is_not_waited_for_long(loop: RunningLoop) -> None:
+    loop.inbox.expects = lambda: True
+    loop.inbox.put(_spec(1, "hello"))
+    last = loop.events_until()[-1]
+    assert isinstance(last, Stepped)
+    assert last.rows == 0
+
+
+def test_a_loop_that_holds_rows_waits_for_nobody(loop: RunningLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.engine.loop._CROWD_S", 1000 * WAIT_S)
+    loop.inbox.put(_spec(1, "endless"))
+    loop.events_until(idle=False)
+    loop.inbox.expects = lambda: True
+    loop.inbox.put(_spec(2, "hello"))
+    loop.inbox.put(Remove(1))
+    while not any(isinstance(event, Stepped) and event.rows == 0 for event in loop.events_until(idle=False)):
+        pass
+
+
 def test_a_removed_row_is_out_after_the_next_step(loop: RunningLoop) -> None:
     loop.inbox.put(_spec(1, "endless"))
     loop.events_until(idle=False)

@@ -97,7 +97,7 @@ class Bench:
         assert self.receive() == READY
 
     def command(self) -> Command:
-        (command,) = self.inbox.take(wait=True)
+        (command,) = self.inbox.take(wait_s=None)
         return command
 
     def accept(self, request: wire.Submit) -> RowSpec:
@@ -119,14 +119,14 @@ class Bench:
     def accepted(self) -> wire.Accepted:
         accepted = self.receive()
         assert isinstance(accepted, wire.Accepted)
-        assert self.inbox.take(wait=False) == []
+        assert self.inbox.take(wait_s=0) == []
         return accepted
 
     def reject(self, request: wire.Submit) -> wire.Rejected:
         self.send(request)
         rejected = self.receive()
         assert isinstance(rejected, wire.Rejected)
-        assert self.inbox.take(wait=False) == []
+        assert self.inbox.take(wait_s=0) == []
         return rejected
 
     def step(self, *tokens: RowToken, rows: int = 1) -> wire.Step:
@@ -365,7 +365,7 @@ def test_an_echo_tells_the_prompt_as_it_is_scored_and_then_the_row_begins(loaded
     first = _echoed(loaded)
     assert (first.text, first.completion_tokens, first.finish_reason) == ("abc", 0, None)
     assert [(entry.token, entry.logprob) for entry in first.logprobs] == [("a", 0.0), ("b", -1.5)]
-    assert loaded.inbox.take(wait=False) == []
+    assert loaded.inbox.take(wait_s=0) == []
     loaded.outbox.put(_scored(spec, ord("c"), ended=True))
     second = _echoed(loaded)
     assert (second.text, [entry.token for entry in second.logprobs]) == ("", ["c"])
@@ -379,7 +379,7 @@ def test_an_echo_of_nothing_more_ends_with_its_last_score(loaded: Bench) -> None
     spec = _echo(loaded, max_completion_tokens=0)
     loaded.outbox.put(_scored(spec, ord("b"), ended=True))
     assert _echoed(loaded).finish_reason is FinishReason.LENGTH
-    assert loaded.inbox.take(wait=False) == []
+    assert loaded.inbox.take(wait_s=0) == []
 
 
 def test_an_echo_that_is_cancelled_is_scored_no_further_and_tells_nothing(loaded: Bench) -> None:
@@ -396,6 +396,31 @@ def test_an_echo_that_cannot_be_scored_ends_with_the_fault(loaded: Bench) -> Non
     assert loaded.receive() == wire.Fault(request_id="a", message="broken")
     loaded.outbox.put(_scored(spec, ord("b"), ended=True))
     loaded.accept(submit("b", "hello"))
+
+
+# --- a crowd ---
+
+
+def test_rows_are_expected_while_requests_are_read_or_wait_for_their_start(bench: Bench) -> None:
+    tokenizer = SlowTokenizer()
+    bench.load(tokenizer)
+    assert not bench.inbox.expects()
+    bench.send(submit("a", "long"))
+    assert tokenizer.reads.wait(WAIT_S)
+    assert bench.inbox.expects()
+    tokenizer.goes_on.set()
+    accepted = bench.accepted()
+    assert bench.inbox.expects()
+    bench.send(wire.Start(request_id="a", max_tokens=accepted.max_tokens))
+    bench.command()
+    assert not bench.inbox.expects()  # so one that comes alone is never kept waiting
+
+
+def test_who_leaves_before_the_start_is_expected_no_more(loaded: Bench) -> None:
+    loaded.park(submit("a", "hello"))
+    loaded.send(wire.Cancel(request_id="a"))
+    loaded.accept(submit("b", "hello"))
+    assert not loaded.inbox.expects()
 
 
 # --- tokens ---
