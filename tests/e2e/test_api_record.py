@@ -204,6 +204,7 @@ def test_an_admin_request_leaves_a_line_and_no_count(http: httpx.Client) -> None
     before = _counts(http)
     with structlog.testing.capture_logs() as logs:
         http.get("/admin/deployments/tutor")
+        _wait_until(lambda: bool(logs))
     (line,) = logs
     assert (line["path"], line["status"]) == ("/admin/deployments/{model}", 200)
     assert _counts(http) == before
