@@ -1,23 +1,26 @@
-"""One batch of rows that decode together: mlx-lm's BatchGenerator, given rows whose prompts are already computed."""
+"""One batch of rows that decode together: mlx-lm's GenerationBatch, given rows whose prompts are already computed.
+
+Its BatchGenerator, which drives one, copies the KV of a row that joins four times on the way.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
+import mlx.core as mx
 import msgspec
 from mlx import nn
-from mlx_lm.generate import BatchGenerator
+from mlx_lm.generate import GenerationBatch, StopSequences
+from mlx_lm.models.cache import BatchKVCache
+from mlx_lm.sample_utils import greedy_sampler
 
 from gateway.contracts.chat import FinishReason
 from gateway.engine.buckets import Shape
+from gateway.engine.kv_run import can_be_cut, growths
 from gateway.engine.masks import Masks
 from gateway.engine.prefill import PrefillRow
 from gateway.engine.row_plan import RowPlan
-from gateway.engine.runner import RowSpec, RowToken
+from gateway.engine.runner import RowsError, RowSpec, RowToken
 from gateway.engine.sampling import Samplers
-
-
-class LostRowsError(Exception):
-    """Rows of ours do not advance: mlx-lm drops a batch in whose step something raised."""
 
 
 class EndedRow(msgspec.Struct, frozen=True):
@@ -37,21 +40,16 @@ class _Row(msgspec.Struct):
 
 
 class Decoding:
-    def __init__(self, model: nn.Module, *, end_tokens: frozenset[int], max_rows: int, samplers: Samplers) -> None:
-        self._generator: Any = BatchGenerator(  # mlx-lm is untyped; the seam ends here.
-            model,
-            stop_tokens=[[token] for token in end_tokens],
-            completion_batch_size=max_rows,
-            prefill_batch_size=max_rows,
-        )
+    def __init__(self, model: nn.Module, *, end_tokens: frozenset[int], samplers: Samplers) -> None:
+        self._model = model
+        self._end_sequences = StopSequences([[token] for token in end_tokens])
+        self._batch: Any = GenerationBatch.empty(model, greedy_sampler)  # mlx-lm is untyped; the seam ends here.
         self._samplers = samplers
         self._masks = Masks(end_tokens)
         self._rows: dict[int, _Row] = {}
-        """By the generator's uid."""
-        self._joining: set[int] = set()
-        """Uids that begin with the next step, whose first token the step after it tells."""
-        self._silent: set[int] = set()
-        """Uids that have begun and told no token."""
+        """By number."""
+        self._joining: dict[int, list[Any]] = {}
+        """KV of rows that have not begun."""
         self._steps = 0
 
     def __len__(self) -> int:
@@ -60,8 +58,7 @@ class Decoding:
     @property
     def stream_count(self) -> int:
         """Urgent rows whose answers are under way: they have told a token."""
-        begun = self._rows.keys() - self._joining - self._silent
-        return sum(self._rows[uid].spec.urgent for uid in begun)
+        return sum(row.spec.urgent for number, row in self._rows.items() if number not in self._joining)
 
     @property
     def shape(self) -> Shape:
@@ -71,28 +68,34 @@ class Decoding:
     def join(self, row: PrefillRow) -> None:
         spec = row.spec
         plan = RowPlan(spec, self._samplers, self._masks)
-        (uid,) = self._generator.insert(
-            [[spec.prompt[-1]]],
-            max_tokens=[spec.max_tokens],
-            caches=[row.cache],
-            all_tokens=[list(spec.prompt[:-1])],
-            samplers=[plan.sampler],
-            logits_processors=[plan.processors],
-        )
-        self._rows[uid] = _Row(spec, plan, row.cached_tokens, self._steps)
-        self._joining.add(uid)
+        self._rows[spec.row] = _Row(spec, plan, row.cached_tokens, self._steps)
+        self._joining[spec.row] = row.cache
+
+    def begin(self) -> None:
+        """Have the rows that have joined compute their first token, which the next step tells.
+
+        Raises RowsError where that fails: they are gone, and the others go on.
+        """
+        if not self._joining:
+            return
+        rows = [self._rows[number] for number in self._joining]
+        caches, self._joining = list(self._joining.values()), {}
+        try:
+            begun = self._begun(rows, _batched(caches))
+        except Exception as error:  # whatever MLX raises, or a row's own sampler
+            numbers = [row.spec.row for row in rows]
+            for number in numbers:
+                del self._rows[number]
+            raise RowsError(numbers) from error
+        if len(self._batch):
+            self._batch.extend(begun)
+        else:
+            self._batch = begun
 
     def step(self) -> tuple[list[RowToken], list[EndedRow]]:
-        """Give every row that has begun one token; those that have joined since begin.
-
-        Raises LostRowsError, or anything that MLX raises.
-        """
-        expected = len(self._rows) - len(self._joining)
-        _, generated = self._generator.next()
-        self._silent, self._joining = self._joining, set()
+        """Give every row that has begun one token. Raises anything that MLX raises."""
+        generated = self._batch.next()
         self._steps += 1
-        if len(generated) != expected:
-            raise LostRowsError(f"{expected} rows were to advance and {len(generated)} did")
         tokens: list[RowToken] = []
         ended: list[EndedRow] = []
         for response in generated:
@@ -104,19 +107,51 @@ class Decoding:
                 ended.append(EndedRow(row.spec, tuple(response.all_tokens), response.prompt_cache))
         return tokens, ended
 
-    def remove(self, row: int) -> EndedRow | None:
+    def remove(self, number: int) -> EndedRow | None:
         """Forget a row; None where it is not held."""
-        uid = next((uid for uid, held in self._rows.items() if held.spec.row == row), None)
-        if uid is None:
+        row = self._rows.pop(number, None)
+        if row is None:
             return None
-        removed = self._rows.pop(uid)
-        self._joining.discard(uid)
-        self._silent.discard(uid)
-        cache, tokens = self._generator.remove([uid], return_prompt_caches=True)[uid]
-        return EndedRow(removed.spec, tuple(tokens), cache)
+        if (cache := self._joining.pop(number, None)) is not None:
+            return EndedRow(row.spec, row.spec.prompt[:-1], cache)
+        at = self._batch.uids.index(number)
+        ended = EndedRow(row.spec, tuple(self._batch.tokens[at]), self._batch.extract_cache(at))
+        self._batch.filter([other for other in range(len(self._batch)) if other != at])
+        return ended
 
     def close(self) -> None:
         self._rows.clear()
         self._joining.clear()
-        self._silent.clear()
-        self._generator.close()
+        self._batch = GenerationBatch.empty(self._model, greedy_sampler)
+
+    def _begun(self, rows: Sequence[_Row], cache: list[Any]) -> Any:
+        return GenerationBatch(
+            model=self._model,
+            uids=[row.spec.row for row in rows],
+            inputs=mx.array([row.spec.prompt[-1] for row in rows]),
+            prompt_cache=cache,
+            tokens=[list(row.spec.prompt[:-1]) for row in rows],
+            samplers=[row.plan.sampler for row in rows],
+            fallback_sampler=greedy_sampler,
+            logits_processors=[row.plan.processors for row in rows],
+            stop_sequences=[self._end_sequences] * len(rows),
+            max_tokens=[row.spec.max_tokens for row in rows],
+        )
+
+
+def _batched(caches: Sequence[list[Any]]) -> list[Any]:
+    """Return the caches of single rows as one of them all: of one row it is the same buffers, with their spare room."""
+    if not can_be_cut(caches[0]):
+        return [layers[0].merge(list(layers)) for layers in zip(*caches, strict=True)]
+    batched: list[Any] = []
+    for layers, growth in zip(zip(*caches, strict=True), growths(len(caches[0])), strict=True):
+        cache = _alone(layers[0]) if len(layers) == 1 else layers[0].merge(list(layers))
+        cache.step = growth
+        batched.append(cache)
+    return batched
+
+
+def _alone(layer: Any) -> Any:
+    cache = BatchKVCache([0])
+    cache.state = (layer.keys, layer.values, mx.array([layer.offset]), mx.array([0]), layer.offset)
+    return cache

@@ -44,10 +44,7 @@ def describe() -> Device:
 
 
 def set_limits(*, cache_limit_bytes: int | None, memory_limit_bytes: int | None) -> None:
-    """Set MLX's limits once, before any generator exists.
-
-    A BatchGenerator restores on closing the wired limit that it met; set first, that is the same one for all.
-    """
+    """Set MLX's limits, once for the process: nothing that runs in it sets one again."""
     if cache_limit_bytes is not None:
         mx.set_cache_limit(cache_limit_bytes)
     if memory_limit_bytes is not None:

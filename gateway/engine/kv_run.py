@@ -30,6 +30,14 @@ def bytes_per_token(cache: Sequence[Any]) -> float:
     return sum(layer.nbytes / layer.keys.shape[2] for layer in cache)
 
 
+def growths(layers: int) -> list[int]:
+    """Return by how many tokens each layer's cache is to grow where it is full.
+
+    To grow copies all that it holds, so the layers take turns: in one step they would hold the streams up.
+    """
+    return [KVCache.step - at * KVCache.step // (2 * layers) for at in range(layers)]
+
+
 def cut(cache: Sequence[Any], start: int, end: int) -> KvRun:
     """Return a copy of the tokens from `start` to `end` of a row's cache, one `KVCache` a layer."""
     return _copy([(layer.keys, layer.values) for layer in cache], start, end)

@@ -18,7 +18,7 @@ from gateway.engine.kv_run import bytes_per_token
 from gateway.engine.prefill import Chunk, PrefillRow, advance
 from gateway.engine.prefill_line import PrefillLine
 from gateway.engine.prefill_pace import PrefillPace
-from gateway.engine.prefix_cache import PrefixCache
+from gateway.engine.prefix_cache import LONGEST_RUN_TOKENS, PrefixCache
 from gateway.engine.runner import RowsError, RowSpec, RowToken
 from gateway.engine.sampling import Samplers
 from gateway.engine.turns import Turns
@@ -52,7 +52,7 @@ class MlxRunner:
         self._line = PrefillLine(model, prefixes)
         self._pace = PrefillPace(prefill_step_tokens)
         self._full_tokens = prefill_step_tokens
-        """A prompt of more is long: to join with it and to keep it copies so much KV that streams feel it."""
+        """A prompt of more is long: to join others with it and to keep it copies so much KV that streams feel it."""
         self._computed: list[PrefillRow] = []
         """Rows of long prompts that are out of the line, and join in the next step."""
         self._joined: list[PrefillRow] = []
@@ -74,9 +74,14 @@ class MlxRunner:
         started_s = self._clock()
         streams = sum(batch.stream_count for batch in self._batches)
         with mx.stream(generation_stream):
-            copied = self._copy()
-            # One burden a step: beside streams there is no chunk where a long prompt joins or is kept.
+            copied = self._copy(streams)
+            # One burden a step: beside streams there is no chunk where a long prompt joins or is kept, and who joins
+            # with a chunk begins in the step after it.
+            if streams:
+                self._begin()
             chunk = Chunk() if copied and streams else self._prefill(streams)
+            if not streams:
+                self._begin()
             # A chunk waits for the steps that are under way, so beside one a batch's duration is not its own.
             tokens = self._decode(learns=not chunk.tokens and not copied)
         if not copied:
@@ -126,15 +131,21 @@ class MlxRunner:
     def _holds_rows(self) -> bool:
         return bool(self._line or self._computed or any(self._batches))
 
-    def _copy(self) -> bool:
-        """Keep the prompts of those that have joined, have the next long ones join, and tell whether any was long."""
-        kept, self._joined = self._joined, []
-        for row in kept:
-            self._keep(row.spec, row.done_tokens, row.cache)
+    def _copy(self, streams: int) -> bool:
+        """Keep the prompts of those that have joined, have the next long ones join, and tell whether any was long.
+
+        Beside streams a prompt is kept a run at a time. Nobody else's is computed meanwhile, who might begin like it.
+        """
+        joined, self._joined = self._joined, []
+        for row in joined:
+            most = LONGEST_RUN_TOKENS if streams else row.done_tokens
+            row.kept_tokens = min(row.kept_tokens + most, row.done_tokens)
+            self._keep(row.spec, row.kept_tokens, row.cache)
+        self._joined = [row for row in joined if row.kept_tokens < row.done_tokens]
         computed, self._computed = self._computed, []
         for row in computed:
             self._join(row)
-        return bool(computed) or any(map(self._is_long, kept))
+        return bool(computed or self._joined) or any(map(self._is_long, joined))
 
     def _prefill(self, streams: int) -> Chunk:
         """Work on one chunk beside so many streams. Raises RowsError where that fails."""
@@ -172,6 +183,11 @@ class MlxRunner:
     def _is_long(self, row: PrefillRow) -> bool:
         return len(row.spec.prompt) > self._full_tokens
 
+    def _begin(self) -> None:
+        """Have those that have joined begin: before any token is told, which would be lost where one of them fails."""
+        for batch in self._batches:
+            batch.begin()
+
     def _decode(self, *, learns: bool) -> list[RowToken]:
         """Step the batches whose turn it is, and where a step's duration is its own learn it."""
         batches = self.batches
@@ -204,7 +220,7 @@ class MlxRunner:
             return used[index]
         empty = next((batch for batch in self._batches if not batch), None)
         if empty is None:
-            empty = Decoding(self._model, end_tokens=self._end_tokens, max_rows=self._max_rows, samplers=self._samplers)
+            empty = Decoding(self._model, end_tokens=self._end_tokens, samplers=self._samplers)
             self._batches.append(empty)
         return empty
 

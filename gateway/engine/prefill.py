@@ -10,6 +10,7 @@ from mlx import nn
 from mlx_lm.generate import PromptProcessingBatch
 from mlx_lm.models.cache import make_prompt_cache
 
+from gateway.engine.kv_run import can_be_cut, growths
 from gateway.engine.runner import RowSpec
 
 
@@ -27,6 +28,11 @@ class PrefillRow:
         self.cache: list[Any] = cache if cached_tokens else make_prompt_cache(model)
         """One row's, one entry a layer."""
         self.done_tokens = cached_tokens
+        self.kept_tokens = cached_tokens
+        """Of them, those that are in the prefix cache."""
+        if can_be_cut(self.cache):
+            for layer, growth in zip(self.cache, growths(len(self.cache)), strict=True):
+                layer.step = self.left_tokens + growth  # so that it grows once, for all that is to come
 
     @property
     def left_tokens(self) -> int:

@@ -293,6 +293,14 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        name="real-gap",
+        title="8 streams while a prompt of 4,000 tokens arrives",
+        model=ModelKind.REAL,
+        contenders=_ALL,
+        measure=_gap,
+        targets=(_at_most(2.0, "gap_over_step_and_chunk"), _NO_ERRORS),
+    ),
+    Scenario(
         name="tiny-16",
         title="16 streams of a 2-layer llama, where overhead is everything",
         model=ModelKind.TINY,

@@ -3,10 +3,10 @@
 
 | trap | what happens | test |
 |---|---|---|
-| a sampler or processor that raises | its whole batch is lost, `next()` is silent for ever | test_mlx_runner: rows_that_mlx_lm_lost_... |
+| a sampler or processor that raises | its whole batch is lost, `next()` is silent for ever | test_mlx_runner: a_row_whose_sampler_raises_... |
 | an error in a prompt (memory) | the batch is lost with it | test_mlx_runner: a_prompt_that_fails_... |
 | an error anywhere in a step | the generation thread dies, the server looks alive | test_loop: an_error_in_a_step_... |
-| a prompt that is cached whole | `insert` raises on an empty prompt | here, and test_mlx_runner: a_prompt_that_is_cached_whole_... |
+| a prompt that is cached whole | `insert` raises on an empty prompt | test_mlx_runner: a_prompt_that_is_cached_whole_... |
 | eight prompts x 2,048 tokens in one step | running streams stall | test_mlx_runner: while_streams_run_... |
 | a short prompt behind a long one | waits for all of it | test_mlx_runner: a_short_prompt_does_not_wait_... |
 | new requests are looked at every 0.5 s | late first token | test_mlx_runner: a_row_joins_at_the_next_step_... |
@@ -14,6 +14,7 @@
 | the prompt cache's bound binds on one path only | memory grows | test_prefix_cache: whatever_comes_the_bound_holds_... |
 | a partial hit gives a wrong answer | another text | test_mlx_runner: a_hit_answers_as_a_miss_... |
 | a damaged file of a cache | a crash, or a wrong text | test_prefix_cache: a_damaged_file_... |
+| a row that joins is copied four times | streams stall, memory peaks | test_mlx_runner: beside_streams_a_long_prompts_kv_... |
 | `close()` restores the wired limit that it met | the survivor loses its memory | here |
 | the pool of free buffers has no limit of its own | it swells to the memory limit | here |
 | streams belong to a thread | "no Stream in current thread" | here: the text thread imports no MLX |
@@ -38,13 +39,13 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
-from mlx_lm.generate import BatchGenerator, PromptProcessingBatch
+from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBatch
 from mlx_lm.models import cache
 
 from gateway.engine import device
-from gateway.engine.decoding import Decoding
-from gateway.engine.sampling import Samplers
-from tests.support.random_llama import row
+from gateway.engine.mlx_runner import MlxRunner
+from gateway.engine.prefix_cache import PrefixCache
+from tests.support.random_llama import decode, row
 
 GIB = 1024**3
 
@@ -53,36 +54,24 @@ class Metal:
     """The wired limit of a Mac, as MLX and mlx-lm set it; nothing here can set a real one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wired_bytes = 0
+        self.limits_bytes: list[int] = []
         monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 24 * GIB})
         monkeypatch.setattr(mx, "set_wired_limit", self.set_wired_limit)
 
     def set_wired_limit(self, limit_bytes: int) -> int:
-        before_bytes, self.wired_bytes = self.wired_bytes, limit_bytes
-        return before_bytes
+        self.limits_bytes.append(limit_bytes)
+        return limit_bytes
 
 
-def _decoding(model: Any) -> Decoding:
-    return Decoding(model, end_tokens=frozenset(), max_rows=4, samplers=Samplers())
-
-
-def test_whichever_batch_closes_first_the_wired_limit_stays(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_batch_of_ours_touches_the_wired_limit(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     metal = Metal(monkeypatch)
     device.set_limits(cache_limit_bytes=None, memory_limit_bytes=None)
-    first, second = _decoding(llama), _decoding(llama)
-    first.close()
-    assert metal.wired_bytes == 24 * GIB
-    second.close()
-    assert metal.wired_bytes == 24 * GIB
-
-
-def test_without_our_limit_the_first_to_close_would_take_it_away(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should this fail, mlx-lm has mended its trap, and the order in `set_limits` is of no use any more."""
-    metal = Metal(monkeypatch)
-    first, second = _decoding(llama), _decoding(llama)
-    first.close()
-    assert metal.wired_bytes == 0
-    second.close()
+    runner = MlxRunner(
+        llama, end_tokens=(), max_rows=2, prefill_step_tokens=64, step_bytes=10**6, prefixes=PrefixCache(limit_bytes=0)
+    )
+    decode(runner, [row(1), row(2, (1, 2, 3))])
+    runner.close()
+    assert metal.limits_bytes == [24 * GIB]
 
 
 def test_the_limits_that_are_handed_over_are_mlxs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +80,6 @@ def test_the_limits_that_are_handed_over_are_mlxs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(mx, "set_memory_limit", lambda limit: limits.update(memory=limit))
     device.set_limits(cache_limit_bytes=GIB, memory_limit_bytes=20 * GIB)
     assert limits == {"cache": GIB, "memory": 20 * GIB}
-
-
-def test_mlx_lm_still_refuses_an_empty_prompt(llama: Any) -> None:
-    generator = BatchGenerator(llama)
-    with pytest.raises(ValueError, match="empty prompt"):
-        generator.insert([[]], max_tokens=[1])
 
 
 def test_the_text_thread_imports_no_mlx() -> None:
@@ -114,9 +97,15 @@ def test_quantised_and_chunked_caches_still_have_no_batch() -> None:
 @pytest.mark.parametrize(
     ("function", "names"),
     [
-        (BatchGenerator.__init__, {"stop_tokens", "completion_batch_size", "prefill_batch_size"}),
-        (BatchGenerator.insert, {"max_tokens", "caches", "all_tokens", "samplers", "logits_processors"}),
-        (BatchGenerator.remove, {"uids", "return_prompt_caches"}),
+        (
+            GenerationBatch.__init__,
+            {"model", "uids", "inputs", "prompt_cache", "tokens", "stop_sequences", "max_tokens"},
+        ),
+        (GenerationBatch.__init__, {"samplers", "fallback_sampler", "logits_processors"}),
+        (GenerationBatch.empty, {"model", "fallback_sampler"}),
+        (GenerationBatch.extend, {"batch"}),
+        (GenerationBatch.extract_cache, {"idx"}),
+        (GenerationBatch.filter, {"keep"}),
         (PromptProcessingBatch.__init__, {"model", "uids", "caches", "prefill_step_size"}),
         (PromptProcessingBatch.prompt, {"tokens"}),
         (PromptProcessingBatch.extract_cache, {"idx"}),

@@ -1,5 +1,7 @@
 """The real runner on a model of two small random layers: what must hold for any weights."""
 
+import itertools
+import operator
 from typing import Any
 
 import mlx.core as mx
@@ -7,7 +9,6 @@ import msgspec
 import pytest
 
 from gateway.contracts.chat import FinishReason
-from gateway.engine.decoding import LostRowsError
 from gateway.engine.mlx_runner import MlxRunner
 from gateway.engine.prefix_cache import PrefixCache
 from gateway.engine.row_plan import RowPlan
@@ -364,13 +365,52 @@ def test_a_long_row_decodes_apart_from_short_ones_which_advance_every_step(llama
     runner.step()
     for number in range(1, 9):
         runner.insert(row(number, words(20, number), max_tokens=200))
-    while len(runner.step()) < 8:
+    while not {token.row for token in runner.step()} >= set(range(1, 9)):
         pass
     told = [{token.row for token in runner.step()} for _ in range(50)]
     assert all(rows >= set(range(1, 9)) for rows in told)
     assert any(9 in rows for rows in told)
     assert sorted(batch.shape.longest > 1000 for batch in runner.batches) == [False, True]
     assert sorted(len(batch) for batch in runner.batches) == [1, 8]
+
+
+def test_beside_streams_a_long_prompts_kv_is_never_copied_at_once(llama: Any) -> None:
+    prompt = words(3000, 1)
+    prefixes = PrefixCache(limit_bytes=10**9)
+    runner = _runner(llama, prefill_step_tokens=1024, prefixes=prefixes)
+    runner.insert(row(1, max_tokens=10_000))
+    while not runner.step():
+        pass
+    runner.insert(row(2, prompt, max_tokens=10_000))
+    while not (joined := _peak(runner))[1] >= {2}:
+        pass
+    kept = [_peak(runner) for _ in range(6)]
+    assert prefixes.known_tokens(prompt) == 2999
+    assert max(peak_bytes for peak_bytes, _ in (joined, *kept)) < 3000 * KV_BYTES_PER_TOKEN / 2
+
+
+def _peak(runner: MlxRunner) -> tuple[int, set[int]]:
+    """Step, and return the bytes that it took beyond what there was, and the rows that it told a token of."""
+    before_bytes = mx.get_active_memory()
+    mx.reset_peak_memory()
+    told = {token.row for token in runner.step()}
+    return mx.get_peak_memory() - before_bytes, told
+
+
+def test_layers_grow_one_after_the_other(llama: Any) -> None:
+    """To grow copies all that a layer holds, and the streams wait for it."""
+    runner = _runner(llama)
+    for number in range(8):
+        runner.insert(row(number, words(10, number), max_tokens=10_000))
+    while len(runner.step()) < 8:
+        pass
+    layers = vars(runner.batches[0])["_batch"].prompt_cache
+    rooms: list[list[int]] = []
+    for _ in range(300):
+        runner.step()
+        rooms.append([layer.keys.shape[2] for layer in layers])
+    grown = [sum(map(operator.ne, earlier, later)) for earlier, later in itertools.pairwise(rooms)]
+    assert (max(grown), sum(grown)) == (1, 2)
 
 
 # --- faults ---
@@ -405,8 +445,8 @@ def test_a_prompt_that_fails_takes_no_other_row_with_it(llama: Any) -> None:
     assert ids(tokens) == expected
 
 
-def test_rows_that_mlx_lm_lost_are_an_error_and_no_silence(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that raises makes mlx-lm drop its batch: its `next` then returns nothing, for ever."""
+def test_a_row_whose_sampler_raises_takes_no_other_row_with_it(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mlx-lm's own generator would drop the batch, and its `next` return nothing for ever."""
 
     class Raising(RowPlan):
         @property
@@ -416,20 +456,16 @@ def test_rows_that_mlx_lm_lost_are_an_error_and_no_silence(llama: Any, monkeypat
 
             return fail
 
+    expected = _alone(llama, row(1))
     runner = _runner(llama)
-    decoding = [row(1), row(2)]
-    for spec in decoding:
-        runner.insert(spec)
-    while not runner.step():
-        pass
-    monkeypatch.setattr("gateway.engine.decoding.RowPlan", Raising)
-    runner.insert(row(3))
-
-    def three_steps() -> None:
-        for _ in range(3):
-            runner.step()
-
-    with pytest.raises(ValueError):  # noqa: PT011 - it is the sampler's own
-        three_steps()
-    with pytest.raises(LostRowsError):
-        three_steps()
+    runner.insert(row(1))
+    tokens = [*runner.step(), *runner.step()]
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.engine.decoding.RowPlan", Raising)
+        runner.insert(row(2))
+        tokens += runner.step()
+    with pytest.raises(RowsError) as failure:
+        runner.step()
+    assert failure.value.rows == (2,)
+    tokens += [token for _ in range(20) for token in runner.step()]
+    assert ids(tokens) == expected

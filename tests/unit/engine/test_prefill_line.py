@@ -50,6 +50,25 @@ def test_a_prompt_is_computed_in_pieces_of_one_size(llama: Any) -> None:
     assert [chunk.tokens for chunk in chunks] == [13, 12, 12, 0]
 
 
+@pytest.mark.parametrize("known", [0, 300])
+def test_a_prompts_kv_has_room_for_all_of_it_from_the_first_chunk_on(llama: Any, known: int) -> None:
+    prefixes = PrefixCache(limit_bytes=10**9)
+    prompt = words(1000, 1)
+    line = _line(llama, row(1, prompt[: known + 1]), row(2, prompt), prefixes=prefixes)
+    if known:
+        (first,) = line.next_rows(known, free_rows=1)
+        advance(llama, [first], known, clock=time.perf_counter)
+        prefixes.keep(first.spec.prompt[:known], first.cache)
+    line.leave(1)
+    (one,) = line.next_rows(16, free_rows=1)
+    assert one.cached_tokens == known
+    rooms: set[tuple[int, ...]] = set()
+    while one.left_tokens:
+        advance(llama, [one], 16, clock=time.perf_counter)
+        rooms.add(tuple(layer.keys.shape[2] for layer in one.cache))
+    assert rooms == {(999 + 256, 999 + 192)}
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_what_a_chunk_stands_behind_is_no_part_of_its_time(
     llama: Any, rows: int, monkeypatch: pytest.MonkeyPatch
