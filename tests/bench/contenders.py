@@ -121,6 +121,10 @@ async def start(name: str, model: Path, *, max_rows: int, scratch: Path) -> Cont
                 raise Unavailable(str(error)) from error
             command = (str(program), "serve", str(model), "--continuous-batching", "--max-num-seqs", str(max_rows))
             return await _start_server(name, command, model=str(model), health="/v1/models", scratch=scratch)
+        case "litestar":
+            command = (sys.executable, "-m", "uvicorn", "--http", "httptools", "--loop", "asyncio", "--no-access-log")
+            app = ("--log-level", "error", "tests.bench.paced_litestar:app")
+            return await _start_server(name, (*command, *app), model="paced", health="/health", scratch=scratch)
         case "bare":
             return await _start_bare(model, max_rows, scratch)
         case _:

@@ -10,6 +10,7 @@ from typing import cast
 
 import mlx.core as mx
 
+from tests.bench.paced_app import BEAT_S, CHUNKS
 from tests.support.models import embedded_model
 from tests.support.tiny_llama import write_model
 
@@ -17,8 +18,6 @@ SCRIPT = """
 default_text = "{text}"
 step_delay_s = {step_delay_s}
 """
-SCRIPT_TOKENS = 200
-SCRIPT_STEP_S = 0.005
 
 
 class ModelKind(StrEnum):
@@ -73,5 +72,5 @@ def _write_float32(directory: Path) -> Path:
 
 
 def _write_script(directory: Path) -> Path:
-    (directory / "scripted.toml").write_text(SCRIPT.format(text="x" * SCRIPT_TOKENS, step_delay_s=SCRIPT_STEP_S))
+    (directory / "scripted.toml").write_text(SCRIPT.format(text="x" * CHUNKS, step_delay_s=BEAT_S))
     return directory

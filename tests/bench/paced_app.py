@@ -5,8 +5,9 @@ from typing import Any
 
 from litestar.types import Receive, Send
 
-_CHUNKS = 200
-_BEAT_S = 0.005
+CHUNKS = 200
+"""Of a stream."""
+BEAT_S = 0.005
 _CHUNK = (
     b'data: {"id":"chatcmpl-0123456789abcdef0123456789abcdef","created":1764288000,"model":"paced","object":'
     b'"chat.completion.chunk","system_fingerprint":"0123456789ab","choices":[{"index":0,"delta":{"content":"x"},'
@@ -31,7 +32,7 @@ class Clock:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(BEAT_S)
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 if not one.done():
@@ -48,7 +49,7 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    for _ in range(_CHUNKS if scope["method"] == "POST" else 0):
+    for _ in range(CHUNKS if scope["method"] == "POST" else 0):
         await _clock.beat()
         await send({"type": "http.response.body", "body": _CHUNK, "more_body": True})
     await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
