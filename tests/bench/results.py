@@ -56,9 +56,15 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(
     scenario: Scenario, model: str, runs: dict[str, list[Figures]], unavailable: dict[str, str]
 ) -> ScenarioResult:
-    """Return the spread of every figure over a contender's runs, and the targets judged by medians."""
+    """Return the spread of every figure over a contender's runs, and the targets judged by medians.
+
+    A run in which something failed may lack a figure.
+    """
     figures = {
-        contender: {figure: _spread([run[figure] for run in repeated]) for figure in repeated[0]}
+        contender: {
+            figure: _spread([run.get(figure, math.nan) for run in repeated])
+            for figure in dict.fromkeys(figure for run in repeated for figure in run)
+        }
         for contender, repeated in runs.items()
         if repeated
     }

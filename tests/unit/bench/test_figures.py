@@ -113,6 +113,12 @@ def test_a_target_is_judged_by_the_ratio_of_medians(limit: float, reached: bool)
     assert result.figures["gateway"]["speed"].min == 10.0
 
 
+def test_a_run_that_lacks_a_figure_leaves_the_others_theirs() -> None:
+    runs = {"gateway": [{"errors": 1.0}, {"speed": 2.0, "errors": 0.0}, {"speed": 4.0, "errors": 0.0}]}
+    figures = summarise(_scenario(), "tiny", runs, {}).figures["gateway"]
+    assert (figures["speed"].median, figures["errors"].max) == (3.0, 1.0)
+
+
 def test_a_target_without_figures_is_neither_reached_nor_missed() -> None:
     target = Target(figure="speed", bound="at_most", value=1, against="bare")
     result = summarise(_scenario(target), "tiny", {"gateway": [{"speed": 1.0}], "bare": []}, {"bare": "none"})
