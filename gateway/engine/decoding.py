@@ -57,7 +57,7 @@ class Decoding:
 
     @property
     def stream_count(self) -> int:
-        """Urgent rows whose answers are under way: they have told a token."""
+        """Urgent rows whose answers are under way: they have begun."""
         return sum(row.spec.urgent for number, row in self._rows.items() if number not in self._joining)
 
     @property

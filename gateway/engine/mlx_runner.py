@@ -178,7 +178,8 @@ class MlxRunner:
         self._line.leave(row.spec.row)
         # With all that are alike and still in line, so that they do not part one by one.
         self._batch_for(row, alike=1 + self._line.alike_count(len(row.spec.prompt))).join(row)
-        self._joined.append(row)
+        if self._prefixes is not None and row.spec.prefix_cache:
+            self._joined.append(row)
 
     def _is_long(self, row: PrefillRow) -> bool:
         return len(row.spec.prompt) > self._full_tokens

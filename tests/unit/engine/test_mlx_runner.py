@@ -389,6 +389,21 @@ def test_beside_streams_a_long_prompts_kv_is_never_copied_at_once(llama: Any) ->
     assert max(peak_bytes for peak_bytes, _ in (joined, *kept)) < 3000 * KV_BYTES_PER_TOKEN / 2
 
 
+def test_nobody_waits_for_the_keeping_of_a_prompt_that_is_not_kept(llama: Any) -> None:
+    model = Steps(llama)
+    runner = _clocked(model, prefill_step_tokens=64)
+    runner.insert(row(1, words(10, 1), max_tokens=10_000))
+    while not runner.step():
+        pass
+    for number in (2, 3):
+        runner.insert(row(number, words(1500, number), max_tokens=10_000, prefix_cache=False))
+    while not any(token.row > 1 for token in runner.step()):
+        pass
+    chunks = len(model.chunks)
+    runner.step()
+    assert len(model.chunks) == chunks + 1
+
+
 def _peak(runner: MlxRunner) -> tuple[int, set[int]]:
     """Step, and return the bytes that it took beyond what there was, and the rows that it told a token of."""
     before_bytes = mx.get_active_memory()
