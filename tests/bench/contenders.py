@@ -20,6 +20,7 @@ from tests.bench import http_load, vllm_mlx
 from tests.bench.bare import GapReference, GapTimes, Job, Run
 from tests.bench.workload import Trace, Workload
 
+UVICORN = ("uvicorn", "--http", "httptools", "--no-access-log", "--log-level", "error")
 START_TIMEOUT_S = 600.0
 _STOP_TIMEOUT_S = 20.0
 MODEL_NAME = "bench"
@@ -122,9 +123,8 @@ async def start(name: str, model: Path, *, max_rows: int, scratch: Path) -> Cont
             command = (str(program), "serve", str(model), "--continuous-batching", "--max-num-seqs", str(max_rows))
             return await _start_server(name, command, model=str(model), health="/v1/models", scratch=scratch)
         case "litestar":
-            command = (sys.executable, "-m", "uvicorn", "--http", "httptools", "--loop", "asyncio", "--no-access-log")
-            app = ("--log-level", "error", "tests.bench.paced_litestar:app")
-            return await _start_server(name, (*command, *app), model="paced", health="/health", scratch=scratch)
+            command = (sys.executable, "-m", *UVICORN, "--loop", "asyncio", "tests.bench.paced_litestar:app")
+            return await _start_server(name, command, model="paced", health="/health", scratch=scratch)
         case "bare":
             return await _start_bare(model, max_rows, scratch)
         case _:

@@ -21,17 +21,16 @@ import click
 import psutil
 
 from tests.bench import http_load, measures, prompts
-from tests.bench.contenders import Unavailable, free_port, wait_until_ready
+from tests.bench.contenders import UVICORN, Unavailable, free_port, wait_until_ready
 from tests.bench.environment import describe
 
 _STREAMS = 64
 _APP = "tests.bench.paced_app:app"
 _ROOT = Path(__file__).parents[2]
-_UVICORN = ("uvicorn", "--http", "httptools", "--no-access-log", "--log-level", "error")
 _GRANIAN = ("granian", "--interface", "asginl", "--workers", "1", "--no-ws", "--log-level", "error")
 _SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "uvicorn": ((*_UVICORN, "--loop", "asyncio"), ("uvicorn", "httptools")),
-    "uvicorn on uvloop": ((*_UVICORN, "--loop", "uvloop"), ("uvicorn", "httptools", "uvloop")),
+    "uvicorn": ((*UVICORN, "--loop", "asyncio"), ("uvicorn", "httptools")),
+    "uvicorn on uvloop": ((*UVICORN, "--loop", "uvloop"), ("uvicorn", "httptools", "uvloop")),
     "granian": ((*_GRANIAN, "--loop", "asyncio"), ("granian",)),
     "granian on uvloop": ((*_GRANIAN, "--loop", "uvloop"), ("granian", "uvloop")),
 }

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Litestar, get, post
 from litestar.response import Stream
 
+from gateway.api.sse import DONE, event
 from gateway.contracts.chat import ChatCompletionChunk, ChunkChoice, Delta
 from tests.bench.paced_app import CHUNKS, Clock
 
@@ -34,8 +35,8 @@ async def _events() -> AsyncIterator[bytes]:
     )
     for _ in range(CHUNKS):
         await _clock.beat()
-        yield b"data: " + _encode(chunk) + b"\n\n"
-    yield b"data: [DONE]\n\n"
+        yield event(_encode(chunk))
+    yield DONE
 
 
 app = Litestar([create_chat_completion, health], openapi_config=None)
